@@ -1,0 +1,88 @@
+import type { StreamId } from '../../schemas/catalog/stream-id.ts';
+import type { ChangeSchema, KeySchema } from '../../schemas/envelope/change-decoder.ts';
+import type { RecordView } from '../../schemas/envelope/record-view.ts';
+import type { CheckResult, ConnectorSpec } from './connector.ts';
+
+export type DestinationMode = 'append' | 'append_dedup';
+
+/** One stream of a connection as it lands: names are resolved by the connection's namespace rules. */
+export interface DestinationStream {
+  readonly stream: StreamId;
+  /** Schema or path segment; null where the connection leaves it to the destination's own setting. */
+  readonly namespace: string | null;
+  /** Table or path segment: prefix and name. */
+  readonly name: string;
+  readonly mode: DestinationMode;
+  /** Key columns in order; empty for a stream without a key (append only). */
+  readonly primaryKey: readonly string[];
+}
+
+export interface PartitionTarget {
+  readonly stream: DestinationStream;
+  readonly topic: string;
+  readonly partition: number;
+}
+
+/** Records of one partition in offset order. `nextOffset` is where the reader goes on: past the last
+ * record and past control records behind it. */
+export interface ChangeBatch {
+  readonly target: PartitionTarget;
+  readonly firstOffset: number;
+  readonly nextOffset: number;
+  readonly records: RecordView;
+}
+
+/** Schemas by the id in a record's header. `load` fetches one; afterwards the getters have it. */
+export interface SchemaLookup {
+  value(id: number): ChangeSchema | undefined;
+  key(id: number): KeySchema | undefined;
+  load(id: number): Promise<void>;
+  /** The newest value schema of a topic now, or null when nothing was registered yet. */
+  latest(topic: string): Promise<{ value: ChangeSchema; key: KeySchema | null } | null>;
+}
+
+export interface DestinationOpenOptions {
+  readonly connectionId: string;
+  readonly config: Record<string, unknown>;
+  readonly schemas: SchemaLookup;
+  /** Folder for files that a crash may leave and the next start removes. */
+  readonly scratchFolder: string;
+  /** Bytes that may be buffered before they are durable (invariant 9). */
+  readonly maxBufferedBytes: number;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Writes a connection's batches. All state that exactly-once rests on (offsets, claims) lies in the
+ * destination itself; Kafka's group offsets are for display only.
+ */
+export interface DestinationWriter {
+  /** How many `write` calls may run at once, each on partitions of its own. */
+  readonly lanes: number;
+  /** Prepares table or path of a partition (an empty stream gets an empty table) and answers where to
+   * read on; null when the destination has seen nothing of it. Refuses with a code when what it finds
+   * there contradicts its own records (table gone, offset row gone). */
+  open(target: PartitionTarget): Promise<number | null>;
+  /**
+   * Takes batches of different partitions, applied together where the destination can. Resolves when
+   * they are accepted. A PipelineError carries `details.stream` (streamLabel) when one stream alone
+   * is to blame; nothing of the call is then applied, and the caller repeats it without that stream.
+   * A batch that begins at or before what is already applied is applied from there on; one that
+   * leaves a gap, or a partition another instance has moved on, is refused with SNK_FENCED.
+   */
+  write(batches: readonly ChangeBatch[]): Promise<void>;
+  /** Everything below this offset survives any crash; the number that a barrier waits for. */
+  durableOffset(target: PartitionTarget): number;
+  /** Makes everything accepted so far durable. */
+  flush(): Promise<void>;
+  /** Flushes, then lets go. */
+  close(): Promise<void>;
+}
+
+export interface Destination {
+  readonly spec: ConnectorSpec;
+  check(config: Record<string, unknown>): Promise<CheckResult>;
+  /** Refuses combinations that make no sense (deduped without a key) before anything is stored. */
+  validateStream(config: Record<string, unknown>, stream: DestinationStream): void;
+  open(options: DestinationOpenOptions): Promise<DestinationWriter>;
+}

@@ -1,0 +1,125 @@
+import type { ErrorCode } from '../../core/errors/codes.ts';
+import type { StreamId } from '../../schemas/catalog/stream-id.ts';
+import type { RecordArena } from '../../schemas/envelope/record-arena.ts';
+import type { StreamSchema } from '../../schemas/envelope/stream-schema.ts';
+import type { CheckResult, ConnectorSpec } from './connector.ts';
+
+/** What a source offers to be read. `jsonSchema` is Airbyte's: properties with type, format, airbyte_type. */
+export interface DiscoveredStream {
+  readonly stream: StreamId;
+  readonly jsonSchema: Record<string, unknown>;
+  readonly primaryKey: readonly string[];
+  readonly supportedSyncModes: readonly ('full_refresh' | 'incremental')[];
+  readonly sourceDefinedCursor: boolean;
+  /** Why the stream cannot be captured as it is, and the statement that mends it. */
+  readonly warning?: string;
+}
+
+/**
+ * Where a source stands: everything a restart needs, stored in the same Kafka transaction as the
+ * events before it. `position` is ordered as text; `details` is the connector's own, plain JSON.
+ */
+export interface SourceState {
+  readonly position: string;
+  readonly epoch: number;
+  readonly details: Record<string, unknown>;
+}
+
+/** Encoded records of one partition of one stream. */
+export interface SourcePart {
+  readonly stream: StreamId;
+  readonly partition: number;
+  readonly arena: RecordArena;
+}
+
+/**
+ * What a source hands over at once. Without `state` the records belong to a Kafka transaction that
+ * a later batch ends (a table's snapshot is one transaction, so that a crash leaves nothing of it);
+ * with `state` the transaction is committed and holds whole source transactions up to its position.
+ */
+export interface SourceBatch {
+  readonly parts: readonly SourcePart[];
+  readonly state: SourceState | null;
+  readonly records: number;
+  readonly bytes: number;
+  /** Commit time at the source of the last change in it, epoch milliseconds; 0 for a snapshot. */
+  readonly committedAtMs: number;
+}
+
+/** Ids of a stream's registered schemas, for the Confluent header of each record. */
+export interface SchemaIds {
+  readonly key: number;
+  readonly value: number;
+}
+
+export interface SourceStreamOptions {
+  readonly stream: StreamId;
+  readonly partitions: number;
+}
+
+export interface SourceOpenOptions {
+  readonly sourceId: string;
+  /** Name of the source in events (`source.name`): the topic prefix and the source's own name. */
+  readonly serverName: string;
+  readonly config: Record<string, unknown>;
+  readonly streams: readonly SourceStreamOptions[];
+  /** Null on the very first start. */
+  readonly state: SourceState | null;
+  /** Registers a stream's schema, after checking that it evolves compatibly (SCH_INCOMPATIBLE). */
+  registerSchema(schema: StreamSchema): Promise<SchemaIds>;
+  /** A record above this many bytes stops its stream with EVT_TOO_LARGE instead of being sent. */
+  readonly maxRecordBytes: number;
+  /** Bytes that may wait for `next`; the source stops reading its socket above it (invariant 9). */
+  readonly maxBufferedBytes: number;
+  /** A Kafka transaction must end within this time; a snapshot commits in between when it nears. */
+  readonly maxTransactionMs: number;
+  readonly signal: AbortSignal;
+}
+
+export type StreamPhase = 'pending' | 'snapshot' | 'streaming' | 'stopped';
+
+export interface StreamProgress {
+  readonly stream: StreamId;
+  readonly phase: StreamPhase;
+  readonly rowsDone: number;
+  /** The planner's guess; null when it has none. */
+  readonly rowsEstimate: number | null;
+  /** Set when phase is `stopped`; the other streams go on. */
+  readonly error?: { readonly code: ErrorCode; readonly message: string };
+}
+
+export interface SourceProgress {
+  readonly phase: 'connecting' | 'snapshot' | 'streaming';
+  readonly streams: readonly StreamProgress[];
+  /** Everything the source committed up to here has been handed over by `next`, or concerned no
+   * stream of ours. */
+  readonly readThrough: string;
+  /** Bytes of log between readThrough and the server's newest position, as last heard. */
+  readonly lagBytes: number;
+  /** One line for people while something is waited for ("waiting for transactions older than ..."). */
+  readonly waitingFor?: string;
+}
+
+export interface SourceReader {
+  /** Resolves with what is waiting as soon as there is something; null after `close` or abort.
+   * Rejects with a PipelineError; the reader is then dead and is opened anew. */
+  next(): Promise<SourceBatch | null>;
+  /** A batch with this state has been committed to Kafka: the source may forget up to its position
+   * (invariant 1). Also hands the batch's arenas back for reuse. */
+  acknowledge(batch: SourceBatch): void;
+  progress(): SourceProgress;
+  close(): Promise<void>;
+}
+
+export interface Source {
+  readonly spec: ConnectorSpec;
+  check(config: Record<string, unknown>): Promise<CheckResult>;
+  discover(config: Record<string, unknown>): Promise<DiscoveredStream[]>;
+  /** Refuses with a code when the log cannot be continued from `state` without a gap. */
+  open(options: SourceOpenOptions): Promise<SourceReader>;
+  /** The newest committed position, as text comparable with SourceProgress.readThrough: a barrier
+   * waits until everything up to it has been read. */
+  currentPosition(config: Record<string, unknown>): Promise<string>;
+  /** Drops what the source holds for us on the server (slot, publication we created). */
+  release(options: { sourceId: string; config: Record<string, unknown> }): Promise<void>;
+}

@@ -1,0 +1,128 @@
+import type { ErrorCode } from '../errors/codes.ts';
+
+/**
+ * What passes between the control plane and the workers through the store: the wanted state one way
+ * (`Work`), the actual state the other (`reports`). Workers keep going on what they last read when
+ * the store is away.
+ */
+
+export interface NamedStream {
+  readonly namespace: string;
+  readonly name: string;
+}
+
+/** A source that at least one active connection reads continuously: one capture for all of them. */
+export interface SourceWork {
+  readonly sourceId: string;
+  readonly sourceName: string;
+  /** Folder name of the connector: `postgres`. */
+  readonly connector: string;
+  readonly config: Record<string, unknown>;
+  /** Union of the streams of its active connections. */
+  readonly streams: readonly NamedStream[];
+  /** Changes when anything above does; a worker restarts the reader then. */
+  readonly version: string;
+}
+
+export interface ConnectionStreamWork extends NamedStream {
+  readonly destinationNamespace: string | null;
+  readonly destinationName: string;
+  readonly mode: 'append' | 'append_dedup';
+  readonly primaryKey: readonly string[];
+}
+
+/** A connection whose destination is to be fed now. */
+export interface ConnectionWork {
+  readonly connectionId: string;
+  readonly sourceId: string;
+  readonly sourceName: string;
+  readonly connector: string;
+  readonly config: Record<string, unknown>;
+  readonly streams: readonly ConnectionStreamWork[];
+  readonly version: string;
+}
+
+export interface Work {
+  readonly sources: readonly SourceWork[];
+  readonly connections: readonly ConnectionWork[];
+}
+
+export interface ReportedError {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly at: number;
+}
+
+export interface SourceStreamReport extends NamedStream {
+  readonly phase: 'pending' | 'snapshot' | 'streaming' | 'stopped';
+  readonly rowsDone: number;
+  readonly rowsEstimate: number | null;
+  readonly error?: ReportedError;
+}
+
+export interface SourceReport {
+  readonly kind: 'source';
+  readonly id: string;
+  readonly phase: 'connecting' | 'snapshot' | 'streaming' | 'failed' | 'waiting';
+  /** Version of the work it runs, so that a reader can tell a report on newer wishes. */
+  readonly version: string;
+  /** Everything up to here is committed in the topics. Compare as text. */
+  readonly capturedThrough: string | null;
+  readonly lagBytes: number;
+  readonly lagMs: number;
+  readonly records: number;
+  readonly bytes: number;
+  readonly streams: readonly SourceStreamReport[];
+  readonly error?: ReportedError;
+  readonly waitingFor?: string;
+}
+
+export interface PartitionReport {
+  readonly topic: string;
+  readonly partition: number;
+  /** Everything below is durable in the destination. */
+  readonly durable: number;
+  /** Everything below has been read from the topic and accepted; equals durable when nothing is buffered. */
+  readonly consumed: number;
+  readonly end: number;
+}
+
+export interface ConnectionStreamReport extends NamedStream {
+  readonly phase: 'running' | 'stopped';
+  readonly records: number;
+  readonly bytes: number;
+  /** Commit time at the source of the newest durable change, epoch milliseconds; 0 when none. */
+  readonly watermarkMs: number;
+  readonly error?: ReportedError;
+}
+
+export interface ConnectionReport {
+  readonly kind: 'connection';
+  readonly id: string;
+  readonly phase: 'connecting' | 'running' | 'failed' | 'waiting';
+  readonly version: string;
+  readonly partitions: readonly PartitionReport[];
+  readonly streams: readonly ConnectionStreamReport[];
+  readonly error?: ReportedError;
+}
+
+export type Report = SourceReport | ConnectionReport;
+
+/** An order to a worker, taken once. */
+export interface WorkerCommand {
+  readonly id: string;
+  readonly unit: string;
+  readonly kind: 'flush' | 'resnapshot';
+  readonly streams: readonly NamedStream[];
+}
+
+/** The part of the store that workers use. Units are `source:<id>` and `connection:<id>`. */
+export interface WorkStore {
+  listWork(): Promise<Work>;
+  /** Takes or renews the lease; false while another owner's is alive. Liveness only: whose work
+   * counts is decided by fencing in Kafka and by compare-and-set in the destination. */
+  acquireLease(unit: string, owner: string, ttlMs: number): Promise<boolean>;
+  releaseLease(unit: string, owner: string): Promise<void>;
+  saveReport(unit: string, report: Report): Promise<void>;
+  takeCommands(unit: string): Promise<WorkerCommand[]>;
+}

@@ -1,0 +1,28 @@
+/**
+ * Records as they lie in a fetched batch: what a destination reads. Bytes are shared with the fetch
+ * answer and are never written to; they stay valid as long as the view is held.
+ */
+export interface RecordView {
+  readonly count: number;
+  readonly bytes: Buffer;
+  /** Offsets of the records; not contiguous: compaction and control records leave holes. */
+  readonly offsets: Float64Array;
+  /** [keyStarts[i], keyEnds[i]) and [valueStarts[i], valueEnds[i]); a start of -1 means null. */
+  readonly keyStarts: Int32Array;
+  readonly keyEnds: Int32Array;
+  readonly valueStarts: Int32Array;
+  readonly valueEnds: Int32Array;
+}
+
+/** Reads the schema id of the Confluent wire format; -1 when the bytes do not begin with its header. */
+export function schemaIdAt(bytes: Buffer, start: number, end: number): number {
+  if (end - start < 5 || bytes[start] !== 0) return -1;
+  return bytes.readInt32BE(start + 1);
+}
+
+export const WIRE_HEADER_BYTES = 5;
+
+export function writeWireHeader(bytes: Buffer, pos: number, schemaId: number): void {
+  bytes[pos] = 0;
+  bytes.writeInt32BE(schemaId, pos + 1);
+}
