@@ -50,6 +50,9 @@ export interface SourceBatch {
 export interface SchemaIds {
   readonly key: number;
   readonly value: number;
+  /** Schema of an empty record: the key of a TRUNCATE event, for a compacted topic takes no record
+   * without a key, and a row's key would be compacted away by it. Such a key is the bare header. */
+  readonly truncateKey: number;
 }
 
 export interface SourceStreamOptions {
