@@ -1,0 +1,87 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { WorkStore } from '../store/work.ts';
+
+/** Something one instance does at a time: `source:<id>`, `connection:<id>`. */
+export interface LeasedUnit {
+  readonly unit: string;
+  /** A change means that what runs now must be started anew with what is wanted now. */
+  readonly version: string;
+  /** Runs until the signal aborts; it handles its own retries. A rejection ends the process. */
+  run(signal: AbortSignal): Promise<void>;
+}
+
+export interface LeaseKeeperOptions {
+  readonly store: WorkStore;
+  /** Unique per process start: a restarted process does not inherit its predecessor's lease. */
+  readonly owner: string;
+  readonly ttlMs: number;
+  readonly pollMs: number;
+  wanted(): Promise<readonly LeasedUnit[]>;
+  /** Told when the store does not answer; what runs goes on meanwhile. */
+  storeAway(error: unknown): void;
+}
+
+interface Running {
+  readonly version: string;
+  readonly abort: AbortController;
+  readonly done: Promise<void>;
+}
+
+/**
+ * Keeps exactly what is wanted running, as far as this instance holds the leases. Two instances
+ * share the units by who asks first; when one dies, its leases run out and the other takes them.
+ * A lease decides who works, never whose work counts: that is fencing's business, so a store that
+ * is away stops nothing here.
+ */
+export class LeaseKeeper {
+  private readonly options: LeaseKeeperOptions;
+  private readonly running = new Map<string, Running>();
+  private failure: { error: unknown } | undefined;
+
+  constructor(options: LeaseKeeperOptions) {
+    this.options = options;
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted && this.failure === undefined) {
+      try {
+        await this.reconcile();
+      } catch (error) {
+        this.options.storeAway(error);
+      }
+      await delay(this.options.pollMs, undefined, { signal }).catch(() => undefined);
+    }
+    await Promise.all([...this.running.keys()].map((unit) => this.stop(unit)));
+    if (this.failure !== undefined) throw this.failure.error;
+  }
+
+  private async reconcile(): Promise<void> {
+    const { store, owner, ttlMs } = this.options;
+    const wanted = new Map((await this.options.wanted()).map((unit) => [unit.unit, unit]));
+    for (const [unit, running] of this.running) {
+      if (wanted.get(unit)?.version !== running.version) await this.stop(unit);
+    }
+    for (const unit of wanted.values()) {
+      const held = await store.acquireLease(unit.unit, owner, ttlMs);
+      if (held && !this.running.has(unit.unit)) this.start(unit);
+      if (!held && this.running.has(unit.unit)) await this.stop(unit.unit);
+    }
+  }
+
+  private start(unit: LeasedUnit): void {
+    const abort = new AbortController();
+    const done = unit.run(abort.signal).catch((error: unknown) => {
+      this.failure ??= { error };
+    });
+    this.running.set(unit.unit, { version: unit.version, abort, done });
+  }
+
+  private async stop(unit: string): Promise<void> {
+    const running = this.running.get(unit);
+    if (running === undefined) return;
+    running.abort.abort();
+    await running.done;
+    this.running.delete(unit);
+    await this.options.store.releaseLease(unit, this.options.owner).catch(() => undefined);
+  }
+}
