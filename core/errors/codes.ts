@@ -48,6 +48,27 @@ export const ERROR_CODES = {
     http: 500,
     fix: 'Find who wrote a foreign record to the topic at the offset named; then re-snapshot the stream or replay past it.',
   },
+  STACK_TOOL_MISSING: {
+    reaction: 'stop',
+    origin: 'airbyte_platform',
+    type: 'config_error',
+    http: 500,
+    fix: 'Install the tool named in the message, or use a server that runs elsewhere.',
+  },
+  STACK_FETCH_FAILED: {
+    reaction: 'stop',
+    origin: 'airbyte_platform',
+    type: 'transient_error',
+    http: 500,
+    fix: 'Read the output in the message, mend the network or the package registry it names, and start again: finished parts are kept.',
+  },
+  STACK_SERVER_FAILED: {
+    reaction: 'stop',
+    origin: 'airbyte_platform',
+    type: 'system_error',
+    http: 500,
+    fix: 'Read the end of the server log in the message; `headrace stack down` and a new data folder give a fresh start.',
+  },
   BUG_UNEXPECTED: {
     reaction: 'retry',
     origin: 'airbyte_platform',

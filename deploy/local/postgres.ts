@@ -1,0 +1,97 @@
+import { createHash } from 'node:crypto';
+import { chownSync, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { symlinkSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { runQuietly } from './cache.ts';
+import { freePort } from './free-port.ts';
+import { launch, type LocalServer } from './local-server.ts';
+import { postgresPrograms, type PostgresMajor } from './postgres-programs.ts';
+import { asServerUser, canEnter, serverUser, type ServerUser } from './server-user.ts';
+
+export interface PostgresOptions {
+  readonly folder: string;
+  readonly port?: number;
+  /** Default 18. */
+  readonly major?: PostgresMajor;
+  /** Server settings, as in postgresql.conf, that replace or add to the defaults below. */
+  readonly settings?: Readonly<Record<string, string>>;
+}
+
+const ENVIRONMENT = { PATH: '/usr/bin:/bin', LC_ALL: 'C', TZ: 'UTC' };
+
+/** A server with superuser `postgres`, trusted without a password, ready for logical decoding. */
+export async function startPostgres(options: PostgresOptions): Promise<LocalServer> {
+  const user = serverUser();
+  const programs = await postgresPrograms(options.major ?? 18, user);
+  const port = options.port ?? (await freePort());
+  const folder = resolve(options.folder);
+  const data = dataFolder(folder, user);
+  if (!existsSync(join(data, 'PG_VERSION'))) await initialise(programs, data, user);
+  const settings = { ...DEFAULT_SETTINGS, port: String(port), ...options.settings };
+  const lines = Object.entries(settings).map(
+    ([name, value]) => `${name} = '${value.replaceAll("'", "''")}'`,
+  );
+  writeFileSync(join(data, 'postgresql.auto.conf'), `${lines.join('\n')}\n`);
+  const pidFile = join(data, 'postmaster.pid');
+  return launch({
+    name: 'postgres',
+    port,
+    folder,
+    url: `postgresql://postgres@127.0.0.1:${port}/postgres`,
+    command: asServerUser(user, [join(programs, 'postgres'), '-D', data]),
+    environment: ENVIRONMENT,
+    stopSignal: 'SIGINT',
+    ready: ({ pid }) => isReady(pidFile, pid),
+    // Otherwise a process that is given the dead one's id keeps the server from starting.
+    afterKill: () => rmSync(pidFile, { force: true }),
+  });
+}
+
+const DEFAULT_SETTINGS = {
+  listen_addresses: '127.0.0.1',
+  unix_socket_directories: '',
+  wal_level: 'logical',
+  max_wal_senders: '40',
+  max_replication_slots: '40',
+  max_connections: '200',
+  wal_sender_timeout: '60s',
+  shared_buffers: '128MB',
+};
+
+/** The postmaster writes its state into line 8 of its pid file. */
+function isReady(pidFile: string, pid: number): boolean {
+  try {
+    const lines = readFileSync(pidFile, 'utf8').split('\n');
+    return Number(lines[0]) === pid && lines[7]?.trim() === 'ready';
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * `<folder>/data`; where the server's account cannot get there (a checkout in root's 0700 home),
+ * that name is a link to a folder in /var/tmp which it can reach.
+ */
+function dataFolder(folder: string, user: ServerUser | null): string {
+  const data = join(folder, 'data');
+  mkdirSync(folder, { recursive: true });
+  if (user === null || canEnter(data, user)) return data;
+  const hash = createHash('sha256').update(folder).digest('hex').slice(0, 16);
+  const reachable = join('/var/tmp', `headrace-postgres-${hash}`);
+  if (!existsSync(data)) {
+    // What lies there belongs to an earlier folder of this name that was deleted.
+    rmSync(reachable, { recursive: true, force: true });
+    mkdirSync(reachable, { recursive: true });
+    rmSync(data, { force: true });
+    symlinkSync(reachable, data);
+  }
+  return reachable;
+}
+
+async function initialise(programs: string, data: string, user: ServerUser | null): Promise<void> {
+  mkdirSync(data, { recursive: true, mode: 0o700 });
+  if (user !== null) chownSync(data, user.uid, user.gid);
+  const options = ['--username=postgres', '--auth=trust', '--locale=C', '--encoding=UTF8'];
+  const initdb = [join(programs, 'initdb'), '-D', data, '--no-sync', ...options] as const;
+  await runQuietly('initialising PostgreSQL', asServerUser(user, initdb), ENVIRONMENT);
+}
