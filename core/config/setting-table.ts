@@ -1,0 +1,155 @@
+interface Common {
+  readonly secret: boolean;
+  /** One sentence. */
+  readonly description: string;
+}
+
+export type SettingSpec = Common &
+  (
+    | { readonly type: 'text' | 'folder'; readonly default: string | null }
+    | { readonly type: 'list'; readonly default: null }
+    | { readonly type: 'switch'; readonly default: boolean }
+    | {
+        readonly type: 'integer';
+        readonly default: number;
+        readonly min: number;
+        readonly max: number;
+      }
+    | {
+        readonly type: 'choice';
+        readonly default: string | null;
+        readonly choices: readonly string[];
+      }
+    | { readonly type: 'url'; readonly default: null; readonly schemes: readonly string[] }
+  );
+
+const port = { type: 'integer', min: 0, max: 65_535, secret: false } as const;
+
+/** Every setting there is, under its full environment name. */
+export const SETTINGS = {
+  HEADRACE_HOME: {
+    type: 'folder',
+    default: '.headrace',
+    secret: false,
+    description: 'Data folder: embedded store, local servers, scratch files.',
+  },
+  HEADRACE_CACHE: {
+    type: 'folder',
+    default: null,
+    secret: false,
+    description: 'Folder for downloaded server programs; ~/.cache/headrace when not set.',
+  },
+  HEADRACE_KAFKA_BROKERS: {
+    type: 'list',
+    default: null,
+    secret: false,
+    description: "Kafka's bootstrap addresses, host:port separated by commas.",
+  },
+  HEADRACE_KAFKA_TLS: {
+    type: 'switch',
+    default: false,
+    secret: false,
+    description: 'Speak TLS to Kafka.',
+  },
+  HEADRACE_KAFKA_SASL_MECHANISM: {
+    type: 'choice',
+    default: null,
+    choices: ['plain', 'scram-sha-256', 'scram-sha-512'],
+    secret: false,
+    description: 'How to log in to Kafka; no login when not set.',
+  },
+  HEADRACE_KAFKA_SASL_USERNAME: {
+    type: 'text',
+    default: null,
+    secret: false,
+    description: 'User name for Kafka.',
+  },
+  HEADRACE_KAFKA_SASL_PASSWORD: {
+    type: 'text',
+    default: null,
+    secret: true,
+    description: 'Password for Kafka.',
+  },
+  HEADRACE_STORE_URL: {
+    type: 'url',
+    default: null,
+    schemes: ['postgres', 'postgresql'],
+    secret: false,
+    description:
+      'Postgres database of the control plane; an embedded one under HEADRACE_HOME when not set.',
+  },
+  HEADRACE_SCHEMA_REGISTRY_URL: {
+    type: 'url',
+    default: null,
+    schemes: ['http', 'https'],
+    secret: false,
+    description: 'Confluent-compatible schema registry; our own, kept in Kafka, when not set.',
+  },
+  HEADRACE_API_HOST: {
+    type: 'text',
+    default: '127.0.0.1',
+    secret: false,
+    description: 'Address that the API, health and metrics listen on.',
+  },
+  HEADRACE_API_PORT: {
+    ...port,
+    default: 8001,
+    description: 'Port of the API, health and metrics; 0 takes any free one.',
+  },
+  HEADRACE_WEB_PORT: { ...port, default: 8000, description: 'Port of the web page.' },
+  HEADRACE_API_TOKEN: {
+    type: 'text',
+    default: null,
+    secret: true,
+    description: 'Bearer token that every call but health must carry; none is asked when not set.',
+  },
+  HEADRACE_TOPIC_PREFIX: {
+    type: 'text',
+    default: 'headrace',
+    secret: false,
+    description: 'First part of the name of every topic, group and transactional id.',
+  },
+  HEADRACE_TOPIC_PARTITIONS: {
+    type: 'integer',
+    default: 1,
+    min: 1,
+    max: 1000,
+    secret: false,
+    description: 'Partitions of a new topic whose stream has a key.',
+  },
+  HEADRACE_MEMORY_MB: {
+    type: 'integer',
+    default: 256,
+    min: 32,
+    max: 65_536,
+    secret: false,
+    description: 'Bytes, in MiB, that a source or a sink may buffer in one process.',
+  },
+  HEADRACE_LOG_LEVEL: {
+    type: 'choice',
+    default: 'info',
+    choices: ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'],
+    secret: false,
+    description: 'Least severe log lines that are written.',
+  },
+  HEADRACE_SECRET_KEY: {
+    type: 'text',
+    default: null,
+    secret: true,
+    description: 'Passphrase that connector configurations are encrypted with in the store.',
+  },
+  HEADRACE_FAILPOINTS: {
+    type: 'text',
+    default: null,
+    secret: false,
+    description: 'Faults to inject in a test, name=action separated by semicolons.',
+  },
+  HEADRACE_FAILPOINTS_ALLOWED: {
+    type: 'switch',
+    default: false,
+    secret: false,
+    description: 'Must be yes for HEADRACE_FAILPOINTS to have any effect.',
+  },
+} as const satisfies Record<`HEADRACE_${string}`, SettingSpec>;
+
+export type SettingName = keyof typeof SETTINGS;

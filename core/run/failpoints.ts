@@ -1,0 +1,74 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { PipelineError } from '../errors/pipeline-error.ts';
+
+/**
+ * Named places where a test makes the program die, fail or wait. Nothing is armed in production:
+ * both HEADRACE_FAILPOINTS and HEADRACE_FAILPOINTS_ALLOWED=yes must be set.
+ *
+ * `sink.before_write=kill;source.after_commit=3*delay(200)`: actions are `kill` (SIGKILL to this
+ * process), `error` (a BUG_UNEXPECTED, once) and `delay(ms)`; `N*` lets N-1 passes through first.
+ */
+type Action = { readonly kind: 'kill' | 'error' } | { readonly kind: 'delay'; readonly ms: number };
+
+interface Armed {
+  readonly action: Action;
+  passesLeft: number;
+}
+
+const armed = new Map<string, Armed>();
+
+/** Arms what the settings ask for, in place of what was armed. Throws CFG_INVALID_SETTING when the
+ * text cannot be understood. */
+export function armFailpoints(settings: {
+  readonly failpoints: string | null;
+  readonly failpointsAllowed: boolean;
+}): void {
+  armed.clear();
+  if (!settings.failpointsAllowed || settings.failpoints === null) return;
+  for (const part of settings.failpoints.split(';')) {
+    if (part.trim() !== '') arm(part.trim());
+  }
+}
+
+/** Names what is armed, for one warning at the start. */
+export function armedFailpoints(): string[] {
+  return [...armed.keys()];
+}
+
+/** A place by name. Costs one size check when nothing is armed. */
+export function failpoint(name: string): Promise<void> | undefined {
+  if (armed.size === 0) return undefined;
+  return pass(name);
+}
+
+async function pass(name: string): Promise<void> {
+  const point = armed.get(name);
+  if (point === undefined) return;
+  point.passesLeft -= 1;
+  if (point.passesLeft > 0) return;
+  if (point.action.kind === 'delay') {
+    await delay(point.action.ms);
+    return;
+  }
+  armed.delete(name);
+  if (point.action.kind === 'error') {
+    throw new PipelineError('BUG_UNEXPECTED', `failpoint ${name}`, {
+      details: { failpoint: name },
+    });
+  }
+  process.kill(process.pid, 'SIGKILL');
+}
+
+function arm(text: string): void {
+  const match = /^([\w.-]+)=(?:(\d+)\*)?(kill|error|delay\((\d+)\))$/.exec(text);
+  if (match === null) {
+    throw new PipelineError(
+      'CFG_INVALID_SETTING',
+      `HEADRACE_FAILPOINTS: "${text}" is not name=[N*]kill, error or delay(ms)`,
+    );
+  }
+  const [, name = '', passes = '1', word, ms] = match;
+  const action: Action =
+    ms === undefined ? { kind: word === 'kill' ? 'kill' : 'error' } : { kind: 'delay', ms: +ms };
+  armed.set(name, { action, passesLeft: Number(passes) });
+}
