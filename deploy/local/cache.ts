@@ -9,7 +9,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { homedir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { PipelineError } from '../../core/errors/pipeline-error.ts';
 import { identify, isAlive, type OwnProcess } from './process.ts';
@@ -30,18 +30,25 @@ export function reportProgress(text: string): void {
  */
 export async function fetchOnce(path: string, make: () => Promise<void>): Promise<string> {
   if (existsSync(path)) return path;
-  const lock = `${path}.lock`;
-  mkdirSync(join(path, '..'), { recursive: true });
-  await takeLock(lock, path);
-  try {
+  await withLock(path, `fetches ${path}`, async () => {
     if (!existsSync(path)) await make();
-  } finally {
-    rmSync(lock, { force: true });
-  }
+  });
   return path;
 }
 
-async function takeLock(lock: string, path: string): Promise<void> {
+/** Runs `work` while no other process of this machine does it; `what` tells those who wait. */
+export async function withLock<T>(path: string, what: string, work: () => Promise<T>): Promise<T> {
+  const lock = `${path}.lock`;
+  mkdirSync(dirname(lock), { recursive: true });
+  await takeLock(lock, what);
+  try {
+    return await work();
+  } finally {
+    rmSync(lock, { force: true });
+  }
+}
+
+async function takeLock(lock: string, what: string): Promise<void> {
   let told = false;
   for (;;) {
     try {
@@ -56,7 +63,7 @@ async function takeLock(lock: string, path: string): Promise<void> {
       rmSync(lock, { force: true });
       continue;
     }
-    if (!told) reportProgress(`waiting for another process which fetches ${path}`);
+    if (!told) reportProgress(`waiting for another process, which ${what}`);
     told = true;
     await pause(200);
   }

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { closeSync, mkdirSync, openSync, readFileSync, statSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { PipelineError } from '../../core/errors/pipeline-error.ts';
@@ -39,6 +39,35 @@ export interface LaunchPlan {
   afterKill?(): void;
 }
 
+/** `<folder>/server.json`: what another process needs in order to find and end the server. */
+export interface ServerRecord {
+  readonly name: string;
+  readonly port: number;
+  readonly url: string;
+  readonly process: OwnProcess;
+  readonly stopSignal: NodeJS.Signals;
+}
+
+function recordFile(folder: string): string {
+  return join(folder, 'server.json');
+}
+
+/** Null when no server was ever started in that folder. */
+export function readServerRecord(folder: string): ServerRecord | null {
+  try {
+    return JSON.parse(readFileSync(recordFile(folder), 'utf8')) as ServerRecord;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw error;
+  }
+}
+
+function writeServerRecord(plan: LaunchPlan, process_: OwnProcess): void {
+  const { name, port, url, stopSignal } = plan;
+  const record: ServerRecord = { name, port, url, process: process_, stopSignal };
+  writeFileSync(recordFile(plan.folder), `${JSON.stringify(record, null, 2)}\n`);
+}
+
 const START_TIMEOUT_MS = 120_000;
 export const STOP_TIMEOUT_MS = 60_000;
 
@@ -56,6 +85,8 @@ export async function launch(plan: LaunchPlan): Promise<LocalServer> {
   const logFile = join(plan.folder, `${plan.name}.log`);
   const logFrom = sizeOf(logFile);
   const process_ = spawnDetached(plan, logFile);
+  // At once, not when it is ready: an interrupted start must not leave a server nobody can find.
+  writeServerRecord(plan, process_);
   await waitUntilReady(plan, process_, () => readFileSync(logFile).toString('utf8', logFrom));
   return running(plan, process_);
 }
