@@ -128,7 +128,7 @@ function classArchive(home: string): string[] {
 }
 
 /** The folder with Kafka's jars and, where the Java at hand can make one, its class data archive. */
-async function kafkaHome(): Promise<string> {
+export async function kafkaHome(): Promise<string> {
   const without = 'set HEADRACE_KAFKA_BROKERS to a Kafka that runs elsewhere; all else works.';
   requireTool('java', `to run Apache Kafka ${KAFKA_VERSION} (Java 17 or newer)`, without);
   const home = join(cacheFolder(), `kafka-${KAFKA_VERSION}`);

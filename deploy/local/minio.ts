@@ -46,7 +46,8 @@ export async function startMinio(options: MinioOptions): Promise<LocalServer> {
   });
 }
 
-async function minioProgram(): Promise<string> {
+/** The path of the server program, built into the cache when it is not there yet. */
+export async function minioProgram(): Promise<string> {
   const program = join(cacheFolder(), 'bin', 'minio');
   if (!existsSync(program) && toolExists('minio')) return 'minio';
   return fetchOnce(program, async () => {
