@@ -46,7 +46,6 @@ CREATE TABLE headrace.connection (
   source_id uuid NOT NULL REFERENCES headrace.actor,
   destination_id uuid NOT NULL REFERENCES headrace.actor,
   status text NOT NULL CHECK (status IN ('active', 'inactive', 'deprecated')),
-  schedule_type text NOT NULL,
   document json NOT NULL,
   version int NOT NULL DEFAULT 1,
   created_at bigint NOT NULL DEFAULT headrace.now_ms()
@@ -59,7 +58,7 @@ CREATE TABLE headrace.job (
   status text NOT NULL
     CHECK (status IN ('pending', 'running', 'incomplete', 'failed', 'succeeded', 'cancelled')),
   streams json NOT NULL,
-  barrier json,
+  progress json,
   created_at bigint NOT NULL DEFAULT headrace.now_ms(),
   updated_at bigint NOT NULL DEFAULT headrace.now_ms(),
   started_at bigint

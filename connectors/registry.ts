@@ -1,0 +1,55 @@
+import { PipelineError } from '../core/errors/pipeline-error.ts';
+import type { Destination } from './spi/destination.ts';
+import type { Source } from './spi/source.ts';
+
+/** A connector's name and Airbyte definition id, and how to load it: drivers are imported only when
+ * a connector is used. Adding a connector is one line here. */
+interface Entry<C> {
+  readonly name: string;
+  readonly definitionId: string;
+  load(): Promise<C>;
+}
+
+const SOURCES: readonly Entry<Source>[] = [
+  // prettier-ignore
+  { name: 'postgres', definitionId: 'decd338e-5647-4c0b-adf4-da0e75f5a750', load: async () => (await import('./sources/postgres/source.ts')).source },
+];
+
+const DESTINATIONS: readonly Entry<Destination>[] = [
+  // prettier-ignore
+  { name: 'postgres', definitionId: '25c5221d-dce2-4163-ade9-739ef790f503', load: async () => (await import('./destinations/postgres/destination.ts')).destination },
+  // prettier-ignore
+  { name: 's3', definitionId: '4816b78f-1489-44c1-9060-4b19d5fa9362', load: async () => (await import('./destinations/s3/destination.ts')).destination },
+];
+
+/** Connectors of one kind. `key` is a name (`postgres`) or a definition id. */
+export interface ConnectorShelf<C> {
+  readonly names: readonly string[];
+  /** Throws CFG_UNKNOWN_CONNECTOR. */
+  load(key: string): Promise<C>;
+}
+
+export interface Connectors {
+  readonly sources: ConnectorShelf<Source>;
+  readonly destinations: ConnectorShelf<Destination>;
+}
+
+export const connectors: Connectors = {
+  sources: shelf('source', SOURCES),
+  destinations: shelf('destination', DESTINATIONS),
+};
+
+function shelf<C>(kind: string, entries: readonly Entry<C>[]): ConnectorShelf<C> {
+  return {
+    names: entries.map((entry) => entry.name),
+    async load(key) {
+      const entry = entries.find((each) => each.name === key || each.definitionId === key);
+      if (entry === undefined) {
+        throw new PipelineError('CFG_UNKNOWN_CONNECTOR', `there is no ${kind} connector ${key}`, {
+          details: { id: key },
+        });
+      }
+      return await entry.load();
+    },
+  };
+}

@@ -1,0 +1,97 @@
+import { randomUUID } from 'node:crypto';
+import { deprecateConnection } from './actors.ts';
+import type { ConnectionDocument, ConnectionStatus } from './connection-document.ts';
+import type { Database } from './database.ts';
+import { cancelOpenJob } from './jobs.ts';
+import { notFound } from './workspaces.ts';
+
+export interface Connection {
+  readonly id: string;
+  readonly workspaceId: string;
+  readonly sourceId: string;
+  readonly destinationId: string;
+  readonly status: ConnectionStatus;
+  readonly document: ConnectionDocument;
+  /** Epoch milliseconds. */
+  readonly createdAt: number;
+}
+
+export type NewConnection = Omit<Connection, 'id' | 'createdAt'>;
+
+const COLUMNS = `id, workspace_id AS "workspaceId", source_id AS "sourceId",
+  destination_id AS "destinationId", status, document, created_at AS "createdAt"`;
+
+export class Connections {
+  private readonly database: Database;
+
+  constructor(database: Database) {
+    this.database = database;
+  }
+
+  async create(connection: NewConnection): Promise<Connection> {
+    const id = randomUUID();
+    const rows = await this.database.query<Connection>(
+      `INSERT INTO headrace.connection
+         (id, workspace_id, source_id, destination_id, status, document)
+       VALUES ($1, $2, $3, $4, $5, $6::json) RETURNING ${COLUMNS}`,
+      [
+        id,
+        connection.workspaceId,
+        connection.sourceId,
+        connection.destinationId,
+        connection.status,
+        JSON.stringify(connection.document),
+      ],
+    );
+    return rows[0] as Connection;
+  }
+
+  /** Deprecated ones too. Throws API_NOT_FOUND. */
+  async get(id: string): Promise<Connection> {
+    const [found] = await this.database.query<Connection>(
+      `SELECT ${COLUMNS} FROM headrace.connection WHERE id = $1`,
+      [id],
+    );
+    if (found === undefined) throw notFound('connection', id);
+    return found;
+  }
+
+  /** Without deprecated ones. */
+  list(workspaceId: string): Promise<Connection[]> {
+    return this.database.query<Connection>(
+      `SELECT ${COLUMNS} FROM headrace.connection
+       WHERE workspace_id = $1 AND status <> 'deprecated' ORDER BY created_at, id`,
+      [workspaceId],
+    );
+  }
+
+  /** Active ones that wait for a clock, for the scheduler. */
+  scheduled(): Promise<Connection[]> {
+    return this.database.query<Connection>(
+      `SELECT ${COLUMNS} FROM headrace.connection
+       WHERE status = 'active' AND document->>'scheduleType' IN ('basic', 'cron') ORDER BY id`,
+    );
+  }
+
+  /** Replaces document and status; a status of `deprecated` is a delete. */
+  async update(
+    id: string,
+    change: { status: ConnectionStatus; document: ConnectionDocument },
+  ): Promise<void> {
+    await this.database.transaction(async (tx) => {
+      await tx.query(
+        `UPDATE headrace.connection SET document = $2::json, status = $3, version = version + 1
+         WHERE id = $1`,
+        [id, JSON.stringify(change.document), change.status],
+      );
+      if (change.status === 'inactive') await cancelOpenJob(tx, id);
+      if (change.status === 'deprecated') await deprecateConnection(tx, id);
+    });
+  }
+
+  async remove(id: string): Promise<void> {
+    const { status } = await this.get(id);
+    if (status === 'deprecated') return;
+    await this.database.transaction((tx) => deprecateConnection(tx, id));
+  }
+}

@@ -1,0 +1,73 @@
+import { join } from 'node:path';
+import { Actors } from './actors.ts';
+import { Cleanups } from './cleanups.ts';
+import { Connections } from './connections.ts';
+import type { Database } from './database.ts';
+import { Jobs } from './jobs.ts';
+import { migrate } from './migrate.ts';
+import { Operations } from './operations.ts';
+import { Sealer } from './sealer.ts';
+import { WorkerStore } from './worker-store.ts';
+import { Workspaces } from './workspaces.ts';
+
+/** The control plane's memory. `work` is the part that workers use. */
+export interface Store {
+  readonly workspaces: Workspaces;
+  readonly actors: Actors;
+  readonly connections: Connections;
+  readonly operations: Operations;
+  readonly jobs: Jobs;
+  readonly cleanups: Cleanups;
+  readonly work: WorkerStore;
+  /** Rejects with CFG_STORE_UNAVAILABLE while the database does not answer. */
+  ping(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface StoreSettings {
+  readonly home: string;
+  /** Null: embedded, under `home`/store, for one process only. */
+  readonly storeUrl: string | null;
+  readonly secretKey: string | null;
+}
+
+/** Opens the store and brings its tables to this version. Throws CFG_STORE_LOCKED when another
+ * process has the embedded one, CFG_STORE_UNAVAILABLE or CFG_STORE_REFUSED from a server. */
+export async function openStore(settings: StoreSettings): Promise<Store> {
+  const database = await openDatabase(settings);
+  try {
+    await migrate(database);
+    const store = assemble(database, new Sealer(settings.secretKey));
+    await store.workspaces.ensureDefault();
+    return store;
+  } catch (error) {
+    await database.close();
+    throw error;
+  }
+}
+
+/** A driver is loaded only when it is used: the embedded one alone takes a second. */
+async function openDatabase({ home, storeUrl }: StoreSettings): Promise<Database> {
+  if (storeUrl !== null) {
+    const { openPostgresDatabase } = await import('./postgres-database.ts');
+    return openPostgresDatabase(storeUrl);
+  }
+  const { openEmbeddedDatabase } = await import('./embedded-database.ts');
+  return openEmbeddedDatabase(join(home, 'store'));
+}
+
+function assemble(database: Database, sealer: Sealer): Store {
+  return {
+    workspaces: new Workspaces(database),
+    actors: new Actors(database, sealer),
+    connections: new Connections(database),
+    operations: new Operations(database),
+    jobs: new Jobs(database),
+    cleanups: new Cleanups(database, sealer),
+    work: new WorkerStore(database, sealer),
+    async ping() {
+      await database.query(`SELECT 1`);
+    },
+    close: () => database.close(),
+  };
+}
