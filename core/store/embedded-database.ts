@@ -23,8 +23,8 @@ export async function openEmbeddedDatabase(folder: string): Promise<Database> {
             throw storeError(error);
           }) as ReturnType<typeof work>,
       async close() {
-        await pglite.close();
-        lock.release();
+        if (pglite.closed) return;
+        await pglite.close().finally(() => lock.release());
       },
     };
   } catch (error) {

@@ -19,7 +19,9 @@ export function openPostgresDatabase(url: string): Database {
     query: (sql, params) => run(pool, sql, params),
     script: async (sql) => void (await run(pool, sql)),
     transaction: (work) => inTransaction(pool, work),
-    close: () => pool.end(),
+    async close() {
+      if (!pool.ended) await pool.end();
+    },
   };
 }
 
