@@ -9,7 +9,7 @@ function page(path: string): string {
 }
 
 describe('docs/errors.md', () => {
-  const headings = [...page('docs/errors.md').matchAll(/^### (\S+)$/gm)].map((match) => match[1]);
+  const headings = [...page('docs/errors.md').matchAll(/^### (\S+)$/gm)].map((m) => m[1] ?? '');
 
   test('has a heading for every code, and no other (else: npm run docs:errors)', () => {
     expect(headings.toSorted()).toEqual(Object.keys(ERROR_CODES).toSorted());
