@@ -18,6 +18,9 @@ install_packages() {
   fi
   echo "headrace: installing packages (npm ci) ..." >&2
   (cd "$root" && npm ci --no-audit --no-fund >&2)
+  # As old as the lockfile, not as now: a lockfile with a date to come would be stale for ever.
+  mkdir -p "$root/node_modules"
+  touch -r "$lockfile" "$installed"
 }
 
 # Two commands started side by side must not both install: each would delete the other's files.
