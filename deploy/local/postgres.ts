@@ -1,12 +1,11 @@
-import { createHash } from 'node:crypto';
-import { chownSync, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
-import { symlinkSync, writeFileSync } from 'node:fs';
+import { chownSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { runQuietly } from './cache.ts';
 import { freePort } from './free-port.ts';
 import { launch, type LocalServer } from './local-server.ts';
 import { postgresPrograms, type PostgresMajor } from './postgres-programs.ts';
-import { asServerUser, canEnter, serverUser, type ServerUser } from './server-user.ts';
+import { reachableData } from './reachable-folder.ts';
+import { asServerUser, serverUser, type ServerUser } from './server-user.ts';
 
 export interface PostgresOptions {
   readonly folder: string;
@@ -25,7 +24,7 @@ export async function startPostgres(options: PostgresOptions): Promise<LocalServ
   const programs = await postgresPrograms(options.major ?? 18, user);
   const port = options.port ?? (await freePort());
   const folder = resolve(options.folder);
-  const data = dataFolder(folder, user);
+  const data = reachableData(folder, user);
   if (!existsSync(join(data, 'PG_VERSION'))) await initialise(programs, data, user);
   const settings = { ...DEFAULT_SETTINGS, port: String(port), ...options.settings };
   const lines = Object.entries(settings).map(
@@ -66,26 +65,6 @@ function isReady(pidFile: string, pid: number): boolean {
   } catch {
     return false;
   }
-}
-
-/**
- * `<folder>/data`; where the server's account cannot get there (a checkout in root's 0700 home),
- * that name is a link to a folder in /var/tmp which it can reach.
- */
-function dataFolder(folder: string, user: ServerUser | null): string {
-  const data = join(folder, 'data');
-  mkdirSync(folder, { recursive: true });
-  if (user === null || canEnter(data, user)) return data;
-  const hash = createHash('sha256').update(folder).digest('hex').slice(0, 16);
-  const reachable = join('/var/tmp', `headrace-postgres-${hash}`);
-  if (!existsSync(data)) {
-    // What lies there belongs to an earlier folder of this name that was deleted.
-    rmSync(reachable, { recursive: true, force: true });
-    mkdirSync(reachable, { recursive: true });
-    rmSync(data, { force: true });
-    symlinkSync(reachable, data);
-  }
-  return reachable;
 }
 
 async function initialise(programs: string, data: string, user: ServerUser | null): Promise<void> {

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startKafka, type KafkaOptions } from '../../deploy/local/kafka.ts';
@@ -33,6 +33,8 @@ async function inThrowAwayFolder(
   start: (folder: string) => Promise<LocalServer>,
 ): Promise<ServerContext> {
   const folder = mkdtempSync(join(tmpdir(), `headrace-${kind}-`));
+  // Entered by the account that PostgreSQL runs under when the tests are root.
+  chmodSync(folder, 0o711);
   let server: LocalServer;
   try {
     server = await start(folder);

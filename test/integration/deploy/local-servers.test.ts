@@ -1,10 +1,13 @@
-import { existsSync } from 'node:fs';
+import { existsSync, mkdtempSync, realpathSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { Kafka, logLevel } from 'kafkajs';
 import pg from 'pg';
 import { S3Client, CreateBucketCommand, ListBucketsCommand } from '@aws-sdk/client-s3';
 import { portIsFree } from '../../../deploy/local/free-port.ts';
 import type { LocalServer } from '../../../deploy/local/local-server.ts';
+import { startPostgres } from '../../../deploy/local/postgres.ts';
 import { identify, isAlive } from '../../../deploy/local/process.ts';
 import {
   kafkaContext,
@@ -111,6 +114,24 @@ describe('a local server keeps its data through SIGKILL and stop, on the same po
       await survivesCrashAndStop(server, postgresMemory);
     }
     expect(existsSync(folder)).toBe(false);
+  });
+
+  test('PostgreSQL in a folder that its account cannot enter; nothing of it stays behind', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'headrace-private-'));
+    const server = await startPostgres({ folder });
+    const data = realpathSync(join(folder, 'data'));
+    await postgresMemory.write(server);
+    await server.kill();
+    const again = await server.restart();
+    expect(await postgresMemory.read(again)).toEqual(['headrace']);
+    await again.stop();
+    rmSync(folder, { recursive: true });
+
+    const next = mkdtempSync(join(tmpdir(), 'headrace-private-'));
+    const other = await startPostgres({ folder: next });
+    await other.kill();
+    expect(existsSync(data)).toBe(false);
+    rmSync(next, { recursive: true });
   });
 
   test('PostgreSQL decodes logically, and takes settings', async () => {
