@@ -1,0 +1,12 @@
+import { constants, gzipSync, zstdCompressSync } from 'node:zlib';
+import snappy from 'snappy';
+
+export const CODECS = ['UNCOMPRESSED', 'SNAPPY', 'GZIP', 'ZSTD'] as const;
+export type Codec = (typeof CODECS)[number];
+
+/** Compression per codec; UNCOMPRESSED has none. */
+export const COMPRESSORS: Partial<Record<Codec, (input: Uint8Array) => Uint8Array>> = {
+  SNAPPY: (input) => snappy.compressSync(Buffer.from(input.buffer, input.byteOffset, input.length)),
+  GZIP: (input) => gzipSync(input),
+  ZSTD: (input) => zstdCompressSync(input, { params: { [constants.ZSTD_c_compressionLevel]: 3 } }),
+};

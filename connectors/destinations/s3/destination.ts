@@ -1,0 +1,35 @@
+import { PipelineError } from '../../../core/errors/pipeline-error.ts';
+import { streamLabel } from '../../../schemas/catalog/stream-id.ts';
+import type { Destination } from '../../spi/destination.ts';
+import { check } from './check.ts';
+import { dataKey, ownerMark } from './object-key.ts';
+import { S3ObjectStore } from './object-store.ts';
+import { readSettings } from './settings.ts';
+import { spec } from './spec.ts';
+import { S3Writer } from './writer.ts';
+
+/** Parquet files on S3 and stores that speak its protocol; rows are only ever added. */
+export const destination: Destination = {
+  spec,
+  check,
+
+  validateStream(config, stream) {
+    const label = streamLabel(stream.stream);
+    if (stream.mode !== 'append') {
+      throw new PipelineError(
+        'CFG_INVALID_CONNECTOR',
+        `stream ${label}: Parquet files on S3 are only added to, so deduplicated delivery is not possible; choose append`,
+        { details: { stream: label } },
+      );
+    }
+    // The longest key that the stream can get is refused here, not at its first file.
+    const target = { stream, topic: label, partition: 99_999 };
+    const range = { id: '0'.repeat(36), first: 0, end: 0, createdAt: 0 };
+    dataKey(readSettings(config), target, ownerMark('', target), range, 'dt=1970-01-01/hour=00/');
+  },
+
+  open(options) {
+    const settings = readSettings(options.config);
+    return S3Writer.open(options, settings, new S3ObjectStore(settings, options.signal));
+  },
+};

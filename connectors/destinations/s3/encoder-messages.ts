@@ -1,0 +1,31 @@
+import type { ErrorCode } from '../../../core/errors/codes.ts';
+import type { ErrorDetails } from '../../../core/errors/pipeline-error.ts';
+import type { ChangeSchema } from '../../../schemas/envelope/change-decoder.ts';
+import type { RecordChunk, SpooledFile, SpoolSpec } from './spool-builder.ts';
+
+/** What passes between a writer and the thread that builds its files. */
+export type ToEncoder =
+  | { readonly type: 'schema'; readonly schema: ChangeSchema }
+  | { readonly type: 'open'; readonly spec: SpoolSpec }
+  | { readonly type: 'records'; readonly spool: number; readonly chunk: RecordChunk }
+  | { readonly type: 'seal'; readonly spool: number }
+  | { readonly type: 'discard'; readonly spool: number };
+
+export type FromEncoder =
+  | {
+      readonly type: 'taken';
+      readonly spool: number;
+      /** Bytes of the chunk that was taken. */
+      readonly chunkBytes: number;
+      readonly encodedBytes: number;
+      readonly pendingBytes: number;
+      readonly files: number;
+    }
+  | { readonly type: 'sealed'; readonly spool: number; readonly files: readonly SpooledFile[] }
+  | {
+      readonly type: 'failed';
+      readonly spool: number;
+      readonly code: ErrorCode;
+      readonly message: string;
+      readonly details: ErrorDetails;
+    };

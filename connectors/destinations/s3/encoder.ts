@@ -1,0 +1,165 @@
+import { Worker } from 'node:worker_threads';
+import { PipelineError } from '../../../core/errors/pipeline-error.ts';
+import type { ChangeSchema } from '../../../schemas/envelope/change-decoder.ts';
+import type { FromEncoder, ToEncoder } from './encoder-messages.ts';
+import type { RecordChunk, SpooledFile, SpoolSpec } from './spool-builder.ts';
+
+/** The writer's end of one range being built. */
+export interface Spool {
+  readonly id: number;
+  encodedBytes: number;
+  pendingBytes: number;
+  files: number;
+  failure: PipelineError | null;
+}
+
+interface Sealing {
+  resolve(files: readonly SpooledFile[]): void;
+  reject(error: PipelineError): void;
+}
+
+/**
+ * One thread that builds the files of all partitions of a writer. When it dies, every spool that it
+ * held fails with SNK_ENCODER_LOST and the next `open` starts another one: a spool is never resumed,
+ * the topic still has its records.
+ */
+export class Encoder {
+  private readonly maxInFlight: number;
+  private thread: Worker | null = null;
+  private readonly spools = new Map<number, Spool>();
+  private readonly sealings = new Map<number, Sealing>();
+  private readonly knownSchemas = new Set<number>();
+  private roomWaiters: (() => void)[] = [];
+  private inFlight = 0;
+  private nextId = 1;
+
+  /** `maxInFlight`: bytes of chunks that may wait for the thread (invariant 9). */
+  constructor(maxInFlight: number) {
+    this.maxInFlight = maxInFlight;
+  }
+
+  open(spec: Omit<SpoolSpec, 'id'>): Spool {
+    const spool: Spool = {
+      id: this.nextId++,
+      encodedBytes: 0,
+      pendingBytes: 0,
+      files: 0,
+      failure: null,
+    };
+    this.spools.set(spool.id, spool);
+    this.post({ type: 'open', spec: { ...spec, id: spool.id } });
+    return spool;
+  }
+
+  /** Resolves when a chunk may be appended; at once while the thread keeps up. */
+  async room(): Promise<void> {
+    while (this.inFlight >= this.maxInFlight) {
+      await new Promise<void>((resolve) => this.roomWaiters.push(resolve));
+    }
+  }
+
+  /** Hands a chunk over; its buffers are transferred and must not be touched any more. */
+  append(spool: Spool, chunk: RecordChunk, schemas: Iterable<ChangeSchema>): void {
+    for (const schema of schemas) {
+      if (this.knownSchemas.has(schema.id)) continue;
+      this.knownSchemas.add(schema.id);
+      this.post({ type: 'schema', schema });
+    }
+    this.inFlight += chunk.bytes.byteLength;
+    this.post({ type: 'records', spool: spool.id, chunk }, [
+      chunk.bytes,
+      chunk.ends.buffer,
+      chunk.offsets.buffer,
+    ]);
+  }
+
+  /** Finishes the files of a spool. They are the caller's from then on. */
+  seal(spool: Spool): Promise<readonly SpooledFile[]> {
+    if (spool.failure !== null) return Promise.reject(spool.failure);
+    return new Promise((resolve, reject) => {
+      this.sealings.set(spool.id, { resolve, reject });
+      this.post({ type: 'seal', spool: spool.id });
+    });
+  }
+
+  discard(spool: Spool): void {
+    this.spools.delete(spool.id);
+    if (this.thread !== null) this.post({ type: 'discard', spool: spool.id });
+  }
+
+  /** Sum of what rows hold in memory until their row group is written. */
+  get pendingBytes(): number {
+    let sum = this.inFlight;
+    for (const { pendingBytes } of this.spools.values()) sum += pendingBytes;
+    return sum;
+  }
+
+  async close(): Promise<void> {
+    const { thread } = this;
+    this.thread = null;
+    await thread?.terminate();
+  }
+
+  private post(message: ToEncoder, transfer: ArrayBuffer[] = []): void {
+    this.thread ??= this.start();
+    this.thread.postMessage(message, transfer);
+  }
+
+  private start(): Worker {
+    const thread = new Worker(new URL('./encoder-thread.ts', import.meta.url));
+    thread.on('message', (message: FromEncoder) => this.receive(message));
+    thread.on('error', (error) => this.lose(thread, error));
+    thread.on('exit', () => this.lose(thread, null));
+    return thread;
+  }
+
+  private receive(message: FromEncoder): void {
+    const spool = this.spools.get(message.spool);
+    switch (message.type) {
+      case 'taken':
+        this.inFlight -= message.chunkBytes;
+        if (spool !== undefined) {
+          spool.encodedBytes = message.encodedBytes;
+          spool.pendingBytes = message.pendingBytes;
+          spool.files = message.files;
+        }
+        this.wakeRoomWaiters();
+        return;
+      case 'sealed':
+        this.sealings.get(message.spool)?.resolve(message.files);
+        this.sealings.delete(message.spool);
+        this.spools.delete(message.spool);
+        return;
+      case 'failed': {
+        const { code, message: text, details } = message;
+        this.fail(message.spool, new PipelineError(code, text, { details }));
+      }
+    }
+  }
+
+  private fail(id: number, error: PipelineError): void {
+    const spool = this.spools.get(id);
+    if (spool !== undefined) spool.failure = error;
+    this.spools.delete(id);
+    this.sealings.get(id)?.reject(error);
+    this.sealings.delete(id);
+  }
+
+  private lose(thread: Worker, cause: unknown): void {
+    if (this.thread !== thread) return; // closed on purpose, or known already
+    this.thread = null;
+    this.inFlight = 0;
+    this.knownSchemas.clear();
+    const error = new PipelineError('SNK_ENCODER_LOST', 'the thread that builds files ended', {
+      cause,
+    });
+    for (const id of [...this.spools.keys()]) this.fail(id, error);
+    this.wakeRoomWaiters();
+  }
+
+  private wakeRoomWaiters(): void {
+    const waiters = this.roomWaiters;
+    this.roomWaiters = [];
+    for (const wake of waiters) wake();
+  }
+}

@@ -1,0 +1,71 @@
+import type { ErrorCode } from '../../../core/errors/codes.ts';
+import { PipelineError } from '../../../core/errors/pipeline-error.ts';
+
+/** The store's own names of what went wrong; the status decides where no name is known. */
+const CODE_BY_NAME: Record<string, ErrorCode> = {
+  NoSuchBucket: 'DST_BUCKET_MISSING',
+  InvalidBucketName: 'DST_BUCKET_MISSING',
+  AccessDenied: 'DST_PRIVILEGE',
+  AllAccessDisabled: 'DST_PRIVILEGE',
+  InvalidAccessKeyId: 'DST_AUTH',
+  SignatureDoesNotMatch: 'DST_AUTH',
+  AuthorizationHeaderMalformed: 'DST_AUTH',
+  ExpiredToken: 'DST_AUTH',
+  InvalidToken: 'DST_AUTH',
+  RequestTimeTooSkewed: 'DST_CLOCK_SKEW',
+  XMinioStorageFull: 'DST_DISK_FULL',
+  InsufficientStorage: 'DST_DISK_FULL',
+  QuotaExceeded: 'DST_DISK_FULL',
+  XMinioAdminBucketQuotaExceeded: 'DST_DISK_FULL',
+};
+
+const CODE_BY_STATUS: Record<number, ErrorCode> = {
+  401: 'DST_AUTH',
+  403: 'DST_PRIVILEGE',
+  507: 'DST_DISK_FULL',
+};
+
+interface ServiceError extends Error {
+  readonly Code?: string;
+  readonly code?: string;
+  readonly $metadata?: { readonly httpStatusCode?: number };
+}
+
+export function statusOf(error: unknown): number | undefined {
+  return (error as ServiceError).$metadata?.httpStatusCode;
+}
+
+export function nameOf(error: unknown): string {
+  const { Code, name, code } = error as ServiceError;
+  return Code ?? (name !== undefined && name !== 'Error' ? name : (code ?? 'unknown'));
+}
+
+/** Classifies what the SDK threw while `action` was being done; a PipelineError passes through. The
+ * store's text is left out, for it may repeat keys of the request (invariant 8). */
+export function storeError(error: unknown, action: string): PipelineError {
+  if (error instanceof PipelineError) return error;
+  const name = nameOf(error);
+  const status = statusOf(error);
+  const code =
+    CODE_BY_NAME[name] ??
+    (status === undefined ? undefined : CODE_BY_STATUS[status]) ??
+    'DST_UNAVAILABLE';
+  return new PipelineError(code, `${action} failed: ${name}`, {
+    details: { action, reason: name, status: status ?? null },
+    cause: error,
+  });
+}
+
+/** Errors of the local disk that the spool lies on. */
+export function spoolError(error: unknown): PipelineError {
+  if (error instanceof PipelineError) return error;
+  const { code, message } = error as NodeJS.ErrnoException;
+  if (code === 'ENOSPC' || code === 'EDQUOT') {
+    return new PipelineError('SNK_SCRATCH_FULL', 'the disk for unfinished Parquet files is full', {
+      cause: error,
+    });
+  }
+  return new PipelineError('SNK_ENCODER_LOST', `a Parquet file could not be built: ${message}`, {
+    cause: error,
+  });
+}

@@ -1,0 +1,141 @@
+import { PipelineError } from '../../../core/errors/pipeline-error.ts';
+import type { ColumnType } from '../../../schemas/values/column-type.ts';
+import type { Column } from '../../../schemas/envelope/stream-schema.ts';
+
+/**
+ * The columns of a stream's Parquet files. Readers of a folder disagree about a column that changes
+ * its type from one file to the next, so a column keeps one form for life: every integer is INT64,
+ * every float DOUBLE, every decimal DECIMAL(38, s). Columns are only ever added; rows of an older
+ * schema, or of a newer one that has dropped a column, have null there.
+ */
+export type FileForm =
+  | 'boolean'
+  | 'int64'
+  | 'double'
+  | 'decimal'
+  | 'text'
+  | 'bytes'
+  | 'date'
+  | 'time'
+  | 'timestamp'
+  | 'timestamptz'
+  | 'timestamptz-millis';
+
+export interface FileColumn {
+  /** Name of the source's column. */
+  readonly source: string;
+  /** Name in the file: letters, digits and `_`. */
+  readonly name: string;
+  readonly form: FileForm;
+  /** decimal only. */
+  readonly scale?: number;
+}
+
+/** The columns that every file ends with, in the order of `ChangeColumns` in row-group.ts. */
+export const CHANGE_COLUMNS: readonly FileColumn[] = [
+  { source: '', name: '_airbyte_ab_id', form: 'text' },
+  { source: '', name: '_airbyte_emitted_at', form: 'timestamptz-millis' },
+  { source: '', name: '_ab_cdc_lsn', form: 'int64' },
+  { source: '', name: '_ab_cdc_updated_at', form: 'timestamptz' },
+  { source: '', name: '_ab_cdc_deleted_at', form: 'timestamptz' },
+  { source: '', name: '_headrace_epoch', form: 'int64' },
+  { source: '', name: '_headrace_seq', form: 'int64' },
+  { source: '', name: '_headrace_unchanged', form: 'text' },
+  { source: '', name: '_headrace_unrepresentable', form: 'text' },
+];
+
+export const MAX_PRECISION = 38;
+
+export function fileForm(type: ColumnType): { form: FileForm; scale?: number } {
+  switch (type.kind) {
+    case 'boolean':
+      return { form: 'boolean' };
+    case 'int16':
+    case 'int32':
+    case 'int64':
+      return { form: 'int64' };
+    case 'float32':
+    case 'float64':
+      return { form: 'double' };
+    case 'decimal':
+      return decimalForm(type);
+    case 'bytes':
+      return { form: 'bytes' };
+    case 'date':
+    case 'time':
+    case 'timestamp':
+    case 'timestamptz':
+      return { form: type.kind };
+    case 'string':
+    case 'timetz':
+    case 'interval':
+    case 'uuid':
+    case 'json':
+    case 'xml':
+    case 'enum':
+    case 'bits':
+    case 'array':
+      return { form: 'text' };
+  }
+}
+
+/** A decimal without a limit, or past Parquet's, keeps its digits as text. */
+function decimalForm({ precision, scale = 0 }: ColumnType): { form: FileForm; scale?: number } {
+  if (precision === undefined) return { form: 'text' };
+  const digits = precision + Math.max(0, -scale);
+  if (digits > MAX_PRECISION || scale > MAX_PRECISION) return { form: 'text' };
+  return { form: 'decimal', scale: Math.max(0, scale) };
+}
+
+/**
+ * `known` with the columns of `columns` that it lacks behind; `known` itself when it lacks none.
+ * Throws DST_SCHEMA_INCOMPATIBLE, naming the column, when one has taken another form.
+ */
+export function withColumns(
+  known: readonly FileColumn[],
+  columns: readonly Column[],
+): readonly FileColumn[] {
+  const bySource = new Map(known.map((column) => [column.source, column]));
+  const added: FileColumn[] = [];
+  // Compared without case: most readers of Parquet do not tell `Id` from `id`.
+  const taken = new Set([...CHANGE_COLUMNS, ...known].map(({ name }) => name.toLowerCase()));
+  for (const { name: source, type } of columns) {
+    const { form, scale } = fileForm(type);
+    const before = bySource.get(source);
+    if (before === undefined) {
+      const name = freeName(source, taken);
+      added.push({ source, name, form, ...(scale === undefined ? {} : { scale }) });
+    } else if (before.form !== form || before.scale !== scale) {
+      throw incompatible(before, form, scale, type);
+    }
+  }
+  return added.length === 0 ? known : [...known, ...added];
+}
+
+function freeName(source: string, taken: Set<string>): string {
+  const legal = source.replace(/[^A-Za-z0-9_]/gu, '_');
+  const base = legal === '' || /^[0-9]/.test(legal) ? `_${legal}` : legal;
+  let name = base;
+  for (let n = 2; taken.has(name.toLowerCase()); n++) name = `${base}_${n}`;
+  taken.add(name.toLowerCase());
+  return name;
+}
+
+function incompatible(
+  before: FileColumn,
+  form: FileForm,
+  scale: number | undefined,
+  type: ColumnType,
+): PipelineError {
+  const was = formText(before.form, before.scale);
+  const now = formText(form, scale);
+  return new PipelineError(
+    'DST_SCHEMA_INCOMPATIBLE',
+    `column ${before.source} is ${was} in the files written so far and is now ${type.native ?? type.kind}, which would be ${now}`,
+    { details: { column: before.source, was, now } },
+  );
+}
+
+function formText(form: FileForm, scale: number | undefined): string {
+  return form === 'decimal' ? `DECIMAL(${MAX_PRECISION},${scale ?? 0})` : form.toUpperCase();
+}

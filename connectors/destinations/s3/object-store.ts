@@ -1,0 +1,270 @@
+import { createReadStream } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
+import {
+  AbortMultipartUploadCommand,
+  DeleteObjectCommand,
+  GetObjectCommand,
+  HeadBucketCommand,
+  HeadObjectCommand,
+  ListMultipartUploadsCommand,
+  ListObjectsV2Command,
+  PutObjectCommand,
+  S3Client,
+} from '@aws-sdk/client-s3';
+import { Upload } from '@aws-sdk/lib-storage';
+import type { S3Settings } from './settings.ts';
+import { nameOf, statusOf, storeError } from './errors.ts';
+
+/** What this destination asks of an object store; every error is a classified PipelineError. */
+export interface ObjectStore {
+  bucketExists(): Promise<void>;
+  /** False when an object with this key exists already; its content is then untouched. */
+  putIfAbsent(key: string, body: string): Promise<boolean>;
+  put(key: string, body: string): Promise<void>;
+  get(key: string): Promise<string | null>;
+  /** User metadata, or null when there is no such object. */
+  head(key: string): Promise<Record<string, string> | null>;
+  /** Keys behind `after` that begin with `prefix`, in order. */
+  list(prefix: string, after?: string): AsyncIterable<string>;
+  delete(key: string): Promise<void>;
+  /** Uploads a local file; false as for putIfAbsent. */
+  uploadIfAbsent(
+    key: string,
+    path: string,
+    bytes: number,
+    metadata: Record<string, string>,
+  ): Promise<boolean>;
+  /** Aborts what unfinished uploads left under exactly this key. */
+  abortUploads(key: string): Promise<void>;
+  close(): void;
+}
+
+const SINGLE_PUT_LIMIT = 16 * 1024 * 1024;
+const MIN_PART = 8 * 1024 * 1024;
+const MAX_PARTS = 10_000;
+const CONFLICT_RETRIES = 6;
+
+export class S3ObjectStore implements ObjectStore {
+  private readonly client: S3Client;
+  private readonly bucket: string;
+  private readonly signal: AbortSignal | undefined;
+
+  constructor(settings: S3Settings, signal?: AbortSignal) {
+    this.bucket = settings.bucket;
+    this.signal = signal;
+    this.client = new S3Client({
+      region: settings.region,
+      ...(settings.endpoint === null
+        ? {}
+        : { endpoint: settings.endpoint, forcePathStyle: settings.pathStyle }),
+      ...(settings.credentials === null ? {} : { credentials: settings.credentials }),
+      maxAttempts: 4,
+      // Stores older than the newer checksum headers refuse requests that carry them.
+      requestChecksumCalculation: 'WHEN_REQUIRED',
+      responseChecksumValidation: 'WHEN_REQUIRED',
+      requestHandler: { connectionTimeout: 5_000, requestTimeout: 60_000 },
+    });
+  }
+
+  async bucketExists(): Promise<void> {
+    try {
+      await this.client.send(new HeadBucketCommand({ Bucket: this.bucket }), this.options());
+    } catch (error) {
+      // HEAD has no body, so the store cannot name what is wrong.
+      const status = statusOf(error);
+      if (status === 404) throw storeError(named(error, 'NoSuchBucket'), 'reading the bucket');
+      throw storeError(error, 'reading the bucket');
+    }
+  }
+
+  putIfAbsent(key: string, body: string): Promise<boolean> {
+    return this.ifAbsent('writing an object', () =>
+      this.client.send(
+        new PutObjectCommand({
+          Bucket: this.bucket,
+          Key: key,
+          Body: body,
+          ContentType: 'application/json',
+          IfNoneMatch: '*',
+        }),
+        this.options(),
+      ),
+    );
+  }
+
+  async put(key: string, body: string): Promise<void> {
+    await this.send('writing an object', () =>
+      this.client.send(
+        new PutObjectCommand({
+          Bucket: this.bucket,
+          Key: key,
+          Body: body,
+          ContentType: 'application/json',
+        }),
+        this.options(),
+      ),
+    );
+  }
+
+  async get(key: string): Promise<string | null> {
+    try {
+      const { Body } = await this.client.send(
+        new GetObjectCommand({ Bucket: this.bucket, Key: key }),
+        this.options(),
+      );
+      return (await Body?.transformToString()) ?? '';
+    } catch (error) {
+      if (nameOf(error) === 'NoSuchKey') return null;
+      throw storeError(error, 'reading an object');
+    }
+  }
+
+  async head(key: string): Promise<Record<string, string> | null> {
+    try {
+      const { Metadata } = await this.client.send(
+        new HeadObjectCommand({ Bucket: this.bucket, Key: key }),
+        this.options(),
+      );
+      return Metadata ?? {};
+    } catch (error) {
+      if (statusOf(error) === 404) return null;
+      throw storeError(error, 'reading an object');
+    }
+  }
+
+  async *list(prefix: string, after?: string): AsyncIterable<string> {
+    let token: string | undefined;
+    do {
+      const page = await this.send('listing objects', () =>
+        this.client.send(
+          new ListObjectsV2Command({
+            Bucket: this.bucket,
+            Prefix: prefix,
+            ...(after === undefined ? {} : { StartAfter: after }),
+            ...(token === undefined ? {} : { ContinuationToken: token }),
+          }),
+          this.options(),
+        ),
+      );
+      for (const { Key } of page.Contents ?? []) if (Key !== undefined) yield Key;
+      token = page.IsTruncated === true ? page.NextContinuationToken : undefined;
+    } while (token !== undefined);
+  }
+
+  async delete(key: string): Promise<void> {
+    await this.send('deleting an object', () =>
+      this.client.send(new DeleteObjectCommand({ Bucket: this.bucket, Key: key }), this.options()),
+    );
+  }
+
+  async uploadIfAbsent(
+    key: string,
+    path: string,
+    bytes: number,
+    metadata: Record<string, string>,
+  ): Promise<boolean> {
+    const params = {
+      Bucket: this.bucket,
+      Key: key,
+      ContentType: 'application/vnd.apache.parquet',
+      Metadata: metadata,
+      IfNoneMatch: '*',
+    };
+    if (bytes <= SINGLE_PUT_LIMIT) {
+      const body = await readFile(path);
+      return this.ifAbsent('uploading a file', () =>
+        this.client.send(new PutObjectCommand({ ...params, Body: body }), this.options()),
+      );
+    }
+    try {
+      return await this.ifAbsent('uploading a file', () => this.uploadInParts(params, path, bytes));
+    } catch (error) {
+      await this.abortUploads(key).catch(() => {}); // the first error tells more
+      throw error;
+    }
+  }
+
+  private async uploadInParts(
+    params: { Bucket: string; Key: string },
+    path: string,
+    bytes: number,
+  ): Promise<unknown> {
+    const upload = new Upload({
+      client: this.client,
+      params: { ...params, Body: createReadStream(path) },
+      partSize: Math.max(MIN_PART, Math.ceil(bytes / (MAX_PARTS - 1))),
+      queueSize: 2,
+    });
+    const abort = () => void upload.abort();
+    this.signal?.addEventListener('abort', abort, { once: true });
+    try {
+      return await upload.done();
+    } finally {
+      this.signal?.removeEventListener('abort', abort);
+    }
+  }
+
+  async abortUploads(key: string): Promise<void> {
+    const { Uploads } = await this.send('listing unfinished uploads', () =>
+      this.client.send(
+        new ListMultipartUploadsCommand({ Bucket: this.bucket, Prefix: key }),
+        this.options(),
+      ),
+    );
+    for (const upload of Uploads ?? []) {
+      if (upload.Key !== key) continue;
+      try {
+        await this.client.send(
+          new AbortMultipartUploadCommand({
+            Bucket: this.bucket,
+            Key: key,
+            UploadId: upload.UploadId,
+          }),
+          this.options(),
+        );
+      } catch (error) {
+        if (nameOf(error) !== 'NoSuchUpload') throw storeError(error, 'aborting an upload');
+      }
+    }
+  }
+
+  close(): void {
+    this.client.destroy();
+  }
+
+  private options(): { abortSignal?: AbortSignal } {
+    return this.signal === undefined ? {} : { abortSignal: this.signal };
+  }
+
+  private async send<T>(action: string, request: () => Promise<T>): Promise<T> {
+    try {
+      return await request();
+    } catch (error) {
+      throw storeError(error, action);
+    }
+  }
+
+  /** 412 means that the object is there. 409 means that another writer of the same key was busy at
+   * that moment: asked again, the store answers one or the other. */
+  private async ifAbsent(action: string, request: () => Promise<unknown>): Promise<boolean> {
+    for (let attempt = 0; ; attempt++) {
+      try {
+        await request();
+        return true;
+      } catch (error) {
+        const status = statusOf(error);
+        if (status === 412) return false;
+        if (status !== 409 || attempt === CONFLICT_RETRIES) throw storeError(error, action);
+        await delay(20 * 2 ** attempt);
+      }
+    }
+  }
+}
+
+function named(error: unknown, name: string): unknown {
+  return Object.assign(new Error(name, { cause: error }), {
+    name,
+    $metadata: { httpStatusCode: 404 },
+  });
+}

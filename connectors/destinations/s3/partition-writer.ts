@@ -1,0 +1,402 @@
+import { randomUUID, createHash } from 'node:crypto';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { PipelineError, toPipelineError } from '../../../core/errors/pipeline-error.ts';
+import { Backoff } from '../../../core/run/backoff.ts';
+import { failpoint } from '../../../core/run/failpoints.ts';
+import { streamLabel } from '../../../schemas/catalog/stream-id.ts';
+import type { ChangeSchema } from '../../../schemas/envelope/change-decoder.ts';
+import { schemaIdAt, type RecordView } from '../../../schemas/envelope/record-view.ts';
+import type { ChangeBatch, PartitionTarget, SchemaLookup } from '../../spi/destination.ts';
+import { ClaimChain, type Claim } from './claim-chain.ts';
+import type { Encoder, Spool } from './encoder.ts';
+import { withColumns, type FileColumn } from './file-columns.ts';
+import { controlPrefix, dataKey, ownerMark, streamPrefix } from './object-key.ts';
+import type { ObjectStore } from './object-store.ts';
+import { chunkEnd, indexAtOffset, indexOfNewSchema, packChunk, schemaIdsOf } from './record-run.ts';
+import type { S3Settings } from './settings.ts';
+import type { FileLayout, SpooledFile } from './spool-builder.ts';
+import type { UploadSlots } from './upload-slots.ts';
+
+const CHUNK_BYTES = 1024 * 1024;
+/** Small enough that a sink with many partitions stays small, large enough to compress well. */
+const ROW_GROUP_ROWS = 20_000;
+const ROW_GROUP_BYTES = 4 * 1024 * 1024;
+/** Date folders that one range may have open. */
+const MAX_FOLDERS = 32;
+
+export interface WriterContext {
+  readonly connectionId: string;
+  readonly settings: S3Settings;
+  readonly store: ObjectStore;
+  readonly encoder: Encoder;
+  readonly schemas: SchemaLookup;
+  readonly spoolFolder: string;
+  readonly uploads: UploadSlots;
+  readonly signal: AbortSignal;
+}
+
+/** A range that takes no more records: its files are built, claimed and uploaded, in this order. */
+interface SealedRange {
+  readonly first: number;
+  readonly end: number;
+  readonly columns: readonly FileColumn[];
+  readonly spool: Spool | null;
+  files: readonly SpooledFile[] | null;
+  /** Set when the claim is made, or from the start when it was found unfinished. */
+  claim: Claim | null;
+  claimMade: boolean;
+}
+
+/**
+ * Delivers one partition: records go to the range that is open, which becomes files when it is large
+ * or old enough. While a sealed range is on its way to the bucket the next one fills; there is never a
+ * second sealed one, so that each claim is made after all files of the one before it.
+ */
+export class PartitionWriter {
+  readonly target: PartitionTarget;
+  readonly label: string;
+  /** Everything below survives any crash. */
+  durable = 0;
+  private readonly context: WriterContext;
+  private readonly chain: ClaimChain;
+  private readonly mark: string;
+  private readonly idHash: string;
+  /** Next offset to take; null while the bucket knows nothing of the partition. */
+  private next: number | null = null;
+  private chainEnd = 0;
+  /** Where the open range begins. */
+  private first = 0;
+  private rows = 0;
+  private spool: Spool | null = null;
+  private columns: readonly FileColumn[] = [];
+  /** Schemas whose columns are all among `columns`. */
+  private known = new Map<number, ChangeSchema>();
+  /** An unfinished claim that was found: the open range is exactly its range. */
+  private found: Claim | null = null;
+  private sealed: SealedRange | null = null;
+  private committing: Promise<void> | null = null;
+  private failure: PipelineError | null = null;
+  private ageTimer: NodeJS.Timeout | null = null;
+  private readonly backoff = new Backoff({ firstMs: 250, maxMs: 15_000 });
+  private closed = false;
+
+  constructor(target: PartitionTarget, context: WriterContext) {
+    const { settings, connectionId, store } = context;
+    this.target = target;
+    this.context = context;
+    this.label = streamLabel(target.stream.stream);
+    this.mark = ownerMark(connectionId, target);
+    this.chain = new ClaimChain(store, controlPrefix(settings, connectionId, target));
+    this.idHash = createHash('sha256').update(`${target.topic}\0${target.partition}`).digest('hex');
+  }
+
+  /** Follows the claims to their end. Answers the first offset to read: the start of a claim that was
+   * not finished, else its end; null when there is none. */
+  async open(): Promise<number | null> {
+    const { tail, finished } = await this.chain.load();
+    if (tail === null) {
+      await this.refuseOrphans();
+      return null;
+    }
+    this.columns = tail.layout.columns;
+    this.next = this.first = this.durable = finished ? tail.end : tail.first;
+    this.chainEnd = finished ? tail.end : tail.previousEnd;
+    if (!finished) {
+      this.found = tail;
+      for (const { key } of tail.files) await this.context.store.abortUploads(key);
+    }
+    return this.next;
+  }
+
+  /** Files of this partition without claims: someone removed the claims, and to begin again from the
+   * topic's start would write every row a second time. */
+  private async refuseOrphans(): Promise<void> {
+    const { settings, store } = this.context;
+    for await (const key of store.list(streamPrefix(settings, this.target))) {
+      if (!key.includes(`${this.mark}-`)) continue;
+      throw new PipelineError(
+        'DST_STATE_LOST',
+        `the bucket holds files of stream ${this.label} but no record of what they contain (folder _headrace)`,
+        { details: { stream: this.label, key } },
+      );
+    }
+  }
+
+  /** Makes sure that a batch can be taken as a whole, without changing anything. */
+  async prepare(batch: ChangeBatch): Promise<void> {
+    if (this.failure !== null) await this.settle();
+    if (this.spool?.failure != null) throw this.spool.failure;
+    if (this.next !== null && batch.firstOffset > this.next) {
+      throw new PipelineError('SNK_FENCED', `partition ${this.place} would get a gap`, {
+        details: { expected: this.next, found: batch.firstOffset },
+      });
+    }
+    const { schemas } = this.context;
+    let { columns } = this;
+    const from = indexAtOffset(batch.records, this.next ?? batch.firstOffset);
+    for (const id of schemaIdsOf(batch.records, from)) {
+      if (this.known.has(id)) continue;
+      if (id === -1)
+        throw this.undecodable('does not begin with the header of a registered schema');
+      if (schemas.value(id) === undefined) await schemas.load(id);
+      columns = withColumns(columns, this.schema(id).columns);
+    }
+  }
+
+  private schema(id: number): ChangeSchema {
+    const schema = this.context.schemas.value(id);
+    if (schema === undefined) throw this.undecodable(`names schema ${id}, which is not registered`);
+    return schema;
+  }
+
+  private undecodable(what: string): PipelineError {
+    return new PipelineError('EVT_UNDECODABLE', `a record of partition ${this.place} ${what}`);
+  }
+
+  private get place(): string {
+    return `${this.target.topic}-${this.target.partition}`;
+  }
+
+  /** Takes what of the batch was not taken before; `prepare` has passed it. */
+  async accept(batch: ChangeBatch): Promise<void> {
+    const { records } = batch;
+    if (this.next === null) this.next = this.first = batch.firstOffset;
+    let i = indexAtOffset(records, this.next);
+    while (i < records.count) {
+      await this.context.encoder.room();
+      i = await this.takeSome(records, i);
+    }
+    if (this.found !== null && batch.nextOffset >= this.found.end) await this.endFound();
+    this.next = Math.max(this.next, batch.nextOffset);
+    this.armAgeTimer();
+  }
+
+  /** Takes records from `i` on up to the next reason to stop; answers where to go on. */
+  private async takeSome(records: RecordView, i: number): Promise<number> {
+    const limit = this.found === null ? records.count : indexAtOffset(records, this.found.end);
+    if (i >= limit) {
+      await this.endFound();
+      return i;
+    }
+    const full = chunkEnd(records, i, limit, CHUNK_BYTES);
+    const end = indexOfNewSchema(records, i, full, this.known);
+    if (end === i) {
+      await this.meetSchema(records, i);
+      return i;
+    }
+    this.hand(records, i, end);
+    if (this.isDue()) await this.rotate();
+    return end;
+  }
+
+  private hand(records: RecordView, from: number, to: number): void {
+    const chunk = packChunk(records, from, to);
+    if (chunk !== null) {
+      this.spool ??= this.openSpool();
+      if (this.spool.failure !== null) throw this.spool.failure;
+      this.rows += chunk.ends.length;
+      this.context.encoder.append(this.spool, chunk, this.known.values());
+    }
+    this.next = (records.offsets[to - 1] as number) + 1;
+  }
+
+  /** A schema that the open range has not met. Columns that its files lack end the range: once per
+   * version, for rows of older versions then fit the wider files. */
+  private async meetSchema(records: RecordView, i: number): Promise<void> {
+    const start = records.valueStarts[i] as number;
+    const schema = this.schema(schemaIdAt(records.bytes, start, records.valueEnds[i] as number));
+    // The columns of a found claim were fixed when its range was first read.
+    if (this.found === null) {
+      const wider = withColumns(this.columns, schema.columns);
+      if (wider !== this.columns && this.rows > 0) await this.rotate();
+      this.columns = withColumns(this.columns, schema.columns);
+    }
+    this.known.set(schema.id, schema);
+  }
+
+  private openSpool(): Spool {
+    const { encoder, spoolFolder } = this.context;
+    const layout = this.found?.layout ?? this.layoutOf(this.columns);
+    return encoder.open({ path: join(spoolFolder, randomUUID()), idHash: this.idHash, layout });
+  }
+
+  private layoutOf(columns: readonly FileColumn[]): FileLayout {
+    const { codec, pageBytes, partitionBy } = this.context.settings;
+    return {
+      columns,
+      codec,
+      pageBytes,
+      partitionBy,
+      rowGroupRows: ROW_GROUP_ROWS,
+      rowGroupBytes: ROW_GROUP_BYTES,
+    };
+  }
+
+  private isDue(): boolean {
+    if (this.found !== null || this.spool === null) return false;
+    const { rotateBytes, rotateRows } = this.context.settings;
+    const { encodedBytes, files } = this.spool;
+    return encodedBytes >= rotateBytes || this.rows >= rotateRows || files > MAX_FOLDERS;
+  }
+
+  get pendingBytes(): number {
+    return this.found === null ? (this.spool?.pendingBytes ?? 0) : 0;
+  }
+
+  /** The range of a found claim is complete: its files can be finished. */
+  private async endFound(): Promise<void> {
+    if (this.found === null) return;
+    this.next = this.found.end;
+    await this.rotate();
+  }
+
+  /** Seals the open range and lets its files be built and uploaded in the background. Waits for the
+   * range before it. Does nothing when the range is empty, or a found claim's that is incomplete. */
+  async rotate(): Promise<void> {
+    await this.settle();
+    const { next, found } = this;
+    if (next === null || next === this.first || this.closed) return;
+    if (found !== null && next < found.end) return;
+    this.sealed = {
+      first: this.first,
+      end: next,
+      columns: this.columns,
+      spool: this.spool,
+      files: null,
+      claim: found,
+      claimMade: found !== null,
+    };
+    this.first = next;
+    this.rows = 0;
+    this.spool = null;
+    this.found = null;
+    if (found !== null) this.known.clear();
+    this.clearAgeTimer();
+    this.committing = this.commit(this.sealed);
+  }
+
+  /** Resolves when no sealed range is on its way any more; tries again what has failed. */
+  async settle(): Promise<void> {
+    while (this.sealed !== null) {
+      this.committing ??= this.commit(this.sealed);
+      await this.committing;
+      if (this.failure !== null) throw this.failure;
+    }
+  }
+
+  /** Never rejects: what fails is kept in `failure` for the next call that has to know. */
+  private async commit(sealed: SealedRange): Promise<void> {
+    this.failure = null;
+    try {
+      await this.deliver(sealed);
+      this.sealed = null;
+      this.backoff.reset();
+    } catch (error) {
+      this.failure = toPipelineError(error);
+      if (this.failure.spec.reaction === 'retry') void this.retryLater();
+    } finally {
+      this.committing = null;
+    }
+  }
+
+  /** An idle partition has no later call that would try again. */
+  private async retryLater(): Promise<void> {
+    await this.backoff.wait(this.context.signal);
+    if (this.closed || this.context.signal.aborted) return;
+    await this.settle().catch(() => {}); // kept in `failure`
+  }
+
+  private async deliver(sealed: SealedRange): Promise<void> {
+    const { spool } = sealed;
+    sealed.files ??= spool === null ? [] : await this.context.encoder.seal(spool);
+    const claim = (sealed.claim ??= this.claimOf(sealed, sealed.files));
+    if (!sealed.claimMade) {
+      await failpoint('s3.before_claim');
+      if (!(await this.chain.append(claim))) throw this.fenced(claim);
+      sealed.claimMade = true;
+      await failpoint('s3.after_claim');
+    }
+    await this.uploadAll(claim, sealed.files);
+    await failpoint('s3.after_upload');
+    await this.chain.finish(claim);
+    this.chainEnd = claim.end;
+    this.durable = claim.end;
+    for (const { path } of sealed.files) await rm(path, { force: true });
+  }
+
+  private claimOf(sealed: SealedRange, files: readonly SpooledFile[]): Claim {
+    const { settings } = this.context;
+    const { first, end, columns } = sealed;
+    const range = { id: randomUUID(), first, end, createdAt: Date.now() };
+    return {
+      version: 1,
+      ...range,
+      previousEnd: this.chainEnd,
+      layout: this.layoutOf(columns),
+      files: files.map(({ folder, rows }) => ({
+        key: dataKey(settings, this.target, this.mark, range, folder),
+        folder,
+        rows,
+      })),
+    };
+  }
+
+  /** The keys are the claim's. A file that it lists and that has no rows any more (its records were
+   * compacted away before the claim could be finished) has nothing to show. */
+  private async uploadAll(claim: Claim, files: readonly SpooledFile[]): Promise<void> {
+    for (const { folder, path, bytes, rows } of files) {
+      const key = claim.files.find((file) => file.folder === folder)?.key;
+      if (key === undefined) {
+        throw new PipelineError(
+          'BUG_UNEXPECTED',
+          `rows for a folder that the claim lacks: ${folder}`,
+        );
+      }
+      await failpoint('s3.before_file');
+      const metadata = {
+        'headrace-claim': claim.id,
+        'headrace-range': `${claim.first}-${claim.end}`,
+        'headrace-rows': String(rows),
+      };
+      const { store, uploads } = this.context;
+      if (await uploads.run(() => store.uploadIfAbsent(key, path, bytes, metadata))) continue;
+      // It is there: an answer that got lost, or another instance that finishes the same claim.
+      const there = await store.head(key);
+      if (there?.['headrace-claim'] !== claim.id) throw this.fenced(claim);
+    }
+  }
+
+  private fenced(claim: Claim): PipelineError {
+    return new PipelineError('SNK_FENCED', `another instance has claimed partition ${this.place}`, {
+      details: { stream: this.label, offset: claim.first },
+    });
+  }
+
+  private armAgeTimer(): void {
+    if (this.ageTimer !== null || this.next === this.first || this.closed) return;
+    this.ageTimer = setTimeout(() => {
+      this.ageTimer = null;
+      this.rotate().catch(() => this.armAgeTimer());
+    }, this.context.settings.rotateMs);
+    this.ageTimer.unref();
+  }
+
+  private clearAgeTimer(): void {
+    if (this.ageTimer !== null) clearTimeout(this.ageTimer);
+    this.ageTimer = null;
+  }
+
+  async flush(): Promise<void> {
+    await this.rotate();
+    await this.settle();
+  }
+
+  /** Forgets what is not durable. */
+  discard(): void {
+    this.closed = true;
+    this.clearAgeTimer();
+    if (this.spool !== null) this.context.encoder.discard(this.spool);
+    this.spool = null;
+  }
+}

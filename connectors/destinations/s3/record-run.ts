@@ -1,0 +1,89 @@
+import { schemaIdAt, type RecordView } from '../../../schemas/envelope/record-view.ts';
+import type { RecordChunk } from './spool-builder.ts';
+
+/** The ids of the value schemas that records from `from` on name, in order of appearance. */
+export function schemaIdsOf(records: RecordView, from: number): number[] {
+  const ids: number[] = [];
+  let last = -1;
+  for (let i = from; i < records.count; i++) {
+    const start = records.valueStarts[i] as number;
+    if (start < 0) continue;
+    const id = schemaIdAt(records.bytes, start, records.valueEnds[i] as number);
+    if (id === last) continue;
+    last = id;
+    if (!ids.includes(id)) ids.push(id);
+  }
+  return ids;
+}
+
+/** Index of the first record at or past `offset`; `count` when there is none. */
+export function indexAtOffset(records: RecordView, offset: number): number {
+  let low = 0;
+  let high = records.count;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((records.offsets[middle] as number) < offset) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/** Index of the first record of [from, to) whose schema id is not in `known`; `to` when none is. */
+export function indexOfNewSchema(
+  records: RecordView,
+  from: number,
+  to: number,
+  known: ReadonlyMap<number, unknown>,
+): number {
+  let last = -1;
+  for (let i = from; i < to; i++) {
+    const start = records.valueStarts[i] as number;
+    if (start < 0) continue;
+    const id = schemaIdAt(records.bytes, start, records.valueEnds[i] as number);
+    if (id === last) continue;
+    if (!known.has(id)) return i;
+    last = id;
+  }
+  return to;
+}
+
+/** The values of [from, to) copied into buffers of their own, which can be handed to another thread;
+ * tombstones are left out, for the delete before them says all. Null when nothing is left. */
+export function packChunk(records: RecordView, from: number, to: number): RecordChunk | null {
+  let count = 0;
+  let size = 0;
+  for (let i = from; i < to; i++) {
+    const start = records.valueStarts[i] as number;
+    if (start < 0) continue;
+    count++;
+    size += (records.valueEnds[i] as number) - start;
+  }
+  if (count === 0) return null;
+  const bytes = new ArrayBuffer(size);
+  const out = new Uint8Array(bytes);
+  const ends = new Int32Array(count);
+  const offsets = new Float64Array(count);
+  let pos = 0;
+  let n = 0;
+  for (let i = from; i < to; i++) {
+    const start = records.valueStarts[i] as number;
+    if (start < 0) continue;
+    const end = records.valueEnds[i] as number;
+    out.set(records.bytes.subarray(start, end), pos);
+    pos += end - start;
+    ends[n] = pos;
+    offsets[n++] = records.offsets[i] as number;
+  }
+  return { bytes, ends, offsets };
+}
+
+/** End of the chunk that begins at `from`: as many records as fit `limit` bytes, at least one. */
+export function chunkEnd(records: RecordView, from: number, to: number, limit: number): number {
+  let size = 0;
+  for (let i = from; i < to; i++) {
+    const start = records.valueStarts[i] as number;
+    if (start >= 0) size += (records.valueEnds[i] as number) - start;
+    if (size > limit && i > from) return i;
+  }
+  return to;
+}

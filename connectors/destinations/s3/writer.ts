@@ -1,0 +1,149 @@
+import { mkdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { PipelineError, toPipelineError } from '../../../core/errors/pipeline-error.ts';
+import type {
+  ChangeBatch,
+  DestinationOpenOptions,
+  DestinationWriter,
+  PartitionTarget,
+} from '../../spi/destination.ts';
+import { Encoder } from './encoder.ts';
+import type { ObjectStore } from './object-store.ts';
+import { PartitionWriter, type WriterContext } from './partition-writer.ts';
+import type { S3Settings } from './settings.ts';
+import { UploadSlots } from './upload-slots.ts';
+
+const LANES = 4;
+const MIN_IN_FLIGHT = 1024 * 1024;
+const MAX_IN_FLIGHT = 16 * 1024 * 1024;
+const PARALLEL_UPLOADS = 3;
+
+/** Errors that one stream alone has; the others of the connection go on. */
+const OF_ONE_STREAM = new Set([
+  'EVT_UNDECODABLE',
+  'DST_SCHEMA_INCOMPATIBLE',
+  'DST_STATE_LOST',
+  'SCH_UNKNOWN_ID',
+  'SNK_FENCED',
+]);
+
+/** Writes a connection's partitions to one bucket. */
+export class S3Writer implements DestinationWriter {
+  readonly lanes = LANES;
+  private readonly context: WriterContext;
+  private readonly partitions = new Map<string, PartitionWriter>();
+  private readonly maxBufferedBytes: number;
+
+  private constructor(context: WriterContext, maxBufferedBytes: number) {
+    this.context = context;
+    this.maxBufferedBytes = maxBufferedBytes;
+  }
+
+  static async open(
+    options: DestinationOpenOptions,
+    settings: S3Settings,
+    store: ObjectStore,
+  ): Promise<S3Writer> {
+    const { connectionId, schemas, maxBufferedBytes, signal } = options;
+    const spoolFolder = join(options.scratchFolder, `s3-${connectionId}`);
+    // What a crash left there is half a file: its records are still in the topic.
+    await rm(spoolFolder, { recursive: true, force: true });
+    await mkdir(spoolFolder, { recursive: true });
+    const inFlight = Math.min(MAX_IN_FLIGHT, Math.max(MIN_IN_FLIGHT, maxBufferedBytes / 4));
+    const context: WriterContext = {
+      connectionId,
+      settings,
+      store,
+      schemas,
+      spoolFolder,
+      signal,
+      encoder: new Encoder(inFlight),
+      uploads: new UploadSlots(PARALLEL_UPLOADS),
+    };
+    return new S3Writer(context, maxBufferedBytes);
+  }
+
+  async open(target: PartitionTarget): Promise<number | null> {
+    const key = partitionKey(target);
+    this.partitions.get(key)?.discard();
+    const partition = new PartitionWriter(target, this.context);
+    this.partitions.set(key, partition);
+    return partition.open().catch((error: unknown) => {
+      throw blamed(error, partition);
+    });
+  }
+
+  async write(batches: readonly ChangeBatch[]): Promise<void> {
+    // All are looked at before one is taken: a batch that cannot be taken keeps none from a repeat.
+    for (const batch of batches) await this.each(batch.target, (p) => p.prepare(batch));
+    for (const batch of batches) await this.each(batch.target, (p) => p.accept(batch));
+    await this.relieve();
+  }
+
+  private async each(
+    target: PartitionTarget,
+    act: (partition: PartitionWriter) => Promise<void>,
+  ): Promise<void> {
+    const partition = this.partition(target);
+    try {
+      await act(partition);
+    } catch (error) {
+      throw blamed(error, partition);
+    }
+  }
+
+  private partition(target: PartitionTarget): PartitionWriter {
+    const partition = this.partitions.get(partitionKey(target));
+    if (partition !== undefined) return partition;
+    throw new PipelineError('BUG_UNEXPECTED', `${partitionKey(target)} was not opened`);
+  }
+
+  /** Many partitions with a little each add up: the largest become files until all fits again. */
+  private async relieve(): Promise<void> {
+    while (this.context.encoder.pendingBytes > this.maxBufferedBytes) {
+      let largest: PartitionWriter | null = null;
+      for (const partition of this.partitions.values()) {
+        if (partition.pendingBytes > (largest?.pendingBytes ?? 0)) largest = partition;
+      }
+      if (largest === null) return;
+      await this.each(largest.target, (partition) => partition.rotate());
+    }
+  }
+
+  durableOffset(target: PartitionTarget): number {
+    return this.partition(target).durable;
+  }
+
+  async flush(): Promise<void> {
+    const flushes = [...this.partitions.values()].map((partition) =>
+      this.each(partition.target, (p) => p.flush()),
+    );
+    const failed = (await Promise.allSettled(flushes)).find(({ status }) => status === 'rejected');
+    if (failed?.status === 'rejected') throw failed.reason;
+  }
+
+  async close(): Promise<void> {
+    try {
+      await this.flush();
+    } finally {
+      for (const partition of this.partitions.values()) partition.discard();
+      this.partitions.clear();
+      await this.context.encoder.close();
+      await rm(this.context.spoolFolder, { recursive: true, force: true });
+      this.context.store.close();
+    }
+  }
+}
+
+function partitionKey({ topic, partition }: PartitionTarget): string {
+  return `${topic}-${partition}`;
+}
+
+function blamed(thrown: unknown, { label }: PartitionWriter): PipelineError {
+  const error = toPipelineError(thrown);
+  if (!OF_ONE_STREAM.has(error.code) || error.details['stream'] !== undefined) return error;
+  return new PipelineError(error.code, `stream ${label}: ${error.message}`, {
+    details: { ...error.details, stream: label },
+    cause: error,
+  });
+}
