@@ -1,0 +1,163 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { failpoint } from '../../core/run/failpoints.ts';
+import { toPipelineError, type PipelineError } from '../../core/errors/pipeline-error.ts';
+import type { Logger } from '../../core/observe/logger.ts';
+import type {
+  DestinationStream,
+  DestinationWriter,
+  PartitionTarget,
+} from '../../connectors/spi/destination.ts';
+import { streamLabel } from '../../schemas/catalog/stream-id.ts';
+import type { TopicAdmin } from '../../topics/admin/topic-admin.ts';
+import type { FetchedBatch, TopicReader } from '../../topics/consume/topic-reader.ts';
+import { partitionKey, type DeliveryStatus } from './delivery-status.ts';
+import { Lane } from './lane.ts';
+
+/** How often a missing topic is looked for, and a stopped stream tried again: a person may have
+ * mended what stopped it. */
+const TOPIC_POLL_MS = 300;
+const STOPPED_RETRY_MS = 15_000;
+
+export interface DeliveryOptions {
+  readonly streams: readonly { readonly stream: DestinationStream; readonly topic: string }[];
+  readonly writer: DestinationWriter;
+  readonly reader: TopicReader;
+  readonly admin: TopicAdmin;
+  readonly status: DeliveryStatus;
+  /** Bytes that may wait for the writer before reading pauses (invariant 9). */
+  readonly maxWaitingBytes: number;
+  readonly log: Logger;
+}
+
+interface StreamState {
+  readonly stream: DestinationStream;
+  readonly topic: string;
+  open: boolean;
+  /** When to try to open it, epoch milliseconds; Infinity while it is open. */
+  due: number;
+}
+
+/**
+ * One attempt at delivering a connection: opens each stream where the destination says it stands,
+ * reads its topic's partitions and feeds the writer's lanes. A stream that cannot go on is stopped
+ * by itself and tried again later; anything else ends the attempt.
+ */
+export class Delivery {
+  private readonly options: DeliveryOptions;
+  private readonly lanes: readonly Lane[];
+  private readonly streams: StreamState[];
+  private readonly targets = new Map<string, PartitionTarget>();
+  private failure: PipelineError | undefined;
+
+  constructor(options: DeliveryOptions) {
+    this.options = options;
+    this.lanes = Array.from(
+      { length: options.writer.lanes },
+      () =>
+        new Lane(options.writer, {
+          written: (batches, seconds) => options.status.written(batches, seconds),
+          streamStopped: (label, error) => this.stopStream(label, error),
+        }),
+    );
+    this.streams = options.streams.map((stream) => ({ ...stream, open: false, due: 0 }));
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await this.openDue();
+      if (this.targets.size === 0) {
+        await delay(TOPIC_POLL_MS, undefined, { signal }).catch(() => undefined);
+        continue;
+      }
+      for (const batch of await this.options.reader.next()) this.route(batch);
+      await failpoint('sink.fetched');
+      await this.room(this.options.maxWaitingBytes);
+      if (this.failure !== undefined) throw this.failure;
+    }
+    await this.room(0);
+  }
+
+  private async room(bytes: number): Promise<void> {
+    await Promise.all(
+      this.lanes.map((lane) => lane.settled(Math.floor(bytes / this.lanes.length))),
+    );
+  }
+
+  private route(batch: FetchedBatch): void {
+    const target = this.targets.get(partitionKey(batch));
+    if (target === undefined) return;
+    if (batch.error !== undefined) {
+      this.stopStream(streamLabel(target.stream.stream), batch.error);
+      return;
+    }
+    this.options.status.heard(target, batch.lastStableOffset);
+    if (batch.nextOffset === batch.firstOffset) return;
+    const lane = this.lanes[laneOf(target, this.lanes.length)] as Lane;
+    const { firstOffset, nextOffset, records } = batch;
+    lane.push({ target, firstOffset, nextOffset, records });
+  }
+
+  private async openDue(): Promise<void> {
+    const now = Date.now();
+    for (const state of this.streams) {
+      if (state.due > now) continue;
+      try {
+        await this.open(state);
+      } catch (thrown) {
+        const error = toPipelineError(thrown);
+        const { reaction } = error.spec;
+        if (reaction === 'retry' || reaction === 'stop') throw error;
+        this.stopStream(streamLabel(state.stream.stream), error);
+      }
+    }
+  }
+
+  private async open(state: StreamState): Promise<void> {
+    const [topic] = await this.options.admin.describe([state.topic]);
+    if (topic === undefined) {
+      state.due = Date.now() + TOPIC_POLL_MS;
+      return;
+    }
+    for (const { partition } of topic.partitions) {
+      const target: PartitionTarget = { stream: state.stream, topic: state.topic, partition };
+      const next = await this.options.writer.open(target);
+      await this.options.reader.assign({
+        topic: state.topic,
+        partition,
+        offset: next ?? 'beginning',
+      });
+      this.targets.set(partitionKey(target), target);
+      this.options.status.opened(target, next ?? 0);
+    }
+    state.open = true;
+    state.due = Infinity;
+  }
+
+  private stopStream(label: string, error: PipelineError): void {
+    if (error.spec.reaction === 'stop' || error.spec.reaction === 'retry') {
+      this.failure ??= error;
+      return;
+    }
+    this.options.log.error({ err: error, stream: label }, 'stream stopped');
+    this.options.status.streamStopped(label, error);
+    for (const lane of this.lanes) lane.drop(label);
+    for (const [key, target] of this.targets) {
+      if (streamLabel(target.stream.stream) !== label) continue;
+      this.options.reader.unassign(target.topic, target.partition);
+      this.targets.delete(key);
+    }
+    for (const state of this.streams) {
+      if (streamLabel(state.stream.stream) !== label) continue;
+      state.open = false;
+      state.due = Date.now() + STOPPED_RETRY_MS;
+    }
+  }
+}
+
+function laneOf(target: PartitionTarget, lanes: number): number {
+  let hash = target.partition;
+  for (let i = 0; i < target.topic.length; i++) {
+    hash = (Math.imul(hash, 31) + target.topic.charCodeAt(i)) | 0;
+  }
+  return Math.abs(hash) % lanes;
+}

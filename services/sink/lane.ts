@@ -1,0 +1,116 @@
+import { toPipelineError, type PipelineError } from '../../core/errors/pipeline-error.ts';
+import { streamLabel } from '../../schemas/catalog/stream-id.ts';
+import type { ChangeBatch, DestinationWriter } from '../../connectors/spi/destination.ts';
+
+export interface LaneHandler {
+  /** Batches that are accepted by the destination now, and how long the call took. */
+  written(batches: readonly ChangeBatch[], seconds: number): void;
+  /** One stream cannot go on; its waiting batches are dropped, to be read again from the topic. */
+  streamStopped(label: string, error: PipelineError): void;
+}
+
+/**
+ * Writes the batches of its partitions, one call at a time, each with whatever is waiting when the
+ * call before has ended: an idle stream's row leaves at once, a busy one fills its transactions.
+ */
+export class Lane {
+  private readonly writer: DestinationWriter;
+  private readonly handler: LaneHandler;
+  private waiting: ChangeBatch[] = [];
+  private waitingBytes = 0;
+  private busy = false;
+  private failure: PipelineError | undefined;
+  private wakers: (() => void)[] = [];
+
+  constructor(writer: DestinationWriter, handler: LaneHandler) {
+    this.writer = writer;
+    this.handler = handler;
+  }
+
+  get bytes(): number {
+    return this.waitingBytes;
+  }
+
+  push(batch: ChangeBatch): void {
+    this.waiting.push(batch);
+    this.waitingBytes += batch.records.bytes.length;
+    if (!this.busy && this.failure === undefined) void this.drain();
+  }
+
+  /** Drops what waits for a stream, when it is stopped elsewhere. */
+  drop(label: string): void {
+    this.keep((batch) => streamLabel(batch.target.stream.stream) !== label);
+  }
+
+  /** Resolves when at most `bytes` wait and, for 0, nothing is being written; rejects when the lane
+   * has failed. */
+  async settled(bytes: number): Promise<void> {
+    for (;;) {
+      if (this.failure !== undefined) throw this.failure;
+      if (this.waitingBytes <= bytes && (bytes > 0 || !this.busy)) return;
+      await new Promise<void>((resolve) => {
+        this.wakers.push(resolve);
+      });
+    }
+  }
+
+  private async drain(): Promise<void> {
+    this.busy = true;
+    try {
+      while (this.waiting.length > 0) {
+        await this.write(this.take());
+        this.wake();
+      }
+    } catch (error) {
+      this.failure = toPipelineError(error);
+    }
+    this.busy = false;
+    this.wake();
+  }
+
+  /** At most one batch of each partition: a second one waits until the first is accepted. */
+  private take(): ChangeBatch[] {
+    const taken = new Map<string, ChangeBatch>();
+    for (const batch of this.waiting) {
+      const key = `${batch.target.topic}:${batch.target.partition}`;
+      if (!taken.has(key)) taken.set(key, batch);
+    }
+    const now = [...taken.values()];
+    this.keep((batch) => !now.includes(batch));
+    return now;
+  }
+
+  private keep(wanted: (batch: ChangeBatch) => boolean): void {
+    this.waiting = this.waiting.filter(wanted);
+    this.waitingBytes = this.waiting.reduce((sum, batch) => sum + batch.records.bytes.length, 0);
+  }
+
+  private async write(batches: ChangeBatch[]): Promise<void> {
+    let rest = batches;
+    while (rest.length > 0) {
+      const started = performance.now();
+      try {
+        await this.writer.write(rest);
+        this.handler.written(rest, (performance.now() - started) / 1000);
+        return;
+      } catch (error) {
+        rest = this.withoutBlamed(rest, toPipelineError(error));
+      }
+    }
+  }
+
+  /** When one stream alone is to blame, the others of the call go on without it. */
+  private withoutBlamed(batches: ChangeBatch[], error: PipelineError): ChangeBatch[] {
+    const label = error.details['stream'];
+    const others = batches.filter((batch) => streamLabel(batch.target.stream.stream) !== label);
+    if (typeof label !== 'string' || others.length === batches.length) throw error;
+    if (error.spec.reaction === 'stop') throw error;
+    this.drop(label);
+    this.handler.streamStopped(label, error);
+    return others;
+  }
+
+  private wake(): void {
+    for (const waker of this.wakers.splice(0)) waker();
+  }
+}

@@ -1,0 +1,107 @@
+import { toPipelineError } from '../../core/errors/pipeline-error.ts';
+import type { Logger } from '../../core/observe/logger.ts';
+import { Backoff } from '../../core/run/backoff.ts';
+import type { ConnectionStreamWork, ConnectionWork } from '../../core/store/work.ts';
+import type {
+  Destination,
+  DestinationStream,
+  DestinationWriter,
+} from '../../connectors/spi/destination.ts';
+import type { KafkaClient } from '../../topics/kafka-client.ts';
+import { topicName } from '../../topics/naming.ts';
+import { Delivery } from './delivery.ts';
+import { DeliveryStatus } from './delivery-status.ts';
+
+export interface SinkRunnerOptions {
+  readonly work: ConnectionWork;
+  readonly connector: Destination;
+  readonly kafka: KafkaClient;
+  readonly topicPrefix: string;
+  readonly scratchFolder: string;
+  readonly maxBufferedBytes: number;
+  readonly log: Logger;
+}
+
+/** Delivers one connection until its signal aborts; a failed attempt begins anew from what the
+ * destination itself says it holds. */
+export class SinkRunner {
+  readonly status: DeliveryStatus;
+  private readonly options: SinkRunnerOptions;
+  private writer: DestinationWriter | null = null;
+
+  constructor(options: SinkRunnerOptions) {
+    this.options = options;
+    this.status = new DeliveryStatus(options.work, options.kafka.schemas);
+  }
+
+  /** Makes everything accepted so far durable, for a barrier. */
+  async flush(): Promise<void> {
+    await this.writer?.flush();
+  }
+
+  /** Rejects only with an error whose reaction is `stop`. */
+  async run(signal: AbortSignal): Promise<void> {
+    const backoff = new Backoff({ firstMs: 200, maxMs: 10_000 });
+    while (!signal.aborted) {
+      const started = Date.now();
+      try {
+        await this.attempt(signal);
+      } catch (thrown) {
+        if (signal.aborted) return;
+        const error = toPipelineError(thrown);
+        this.status.failed(error);
+        this.options.log.warn(
+          { err: error, connection: this.options.work.connectionId },
+          'delivery interrupted',
+        );
+        if (error.spec.reaction === 'stop') throw error;
+        if (Date.now() - started > 60_000) backoff.reset();
+        await backoff.wait(signal);
+      }
+    }
+  }
+
+  private async attempt(signal: AbortSignal): Promise<void> {
+    const { work, connector, kafka, topicPrefix, maxBufferedBytes } = this.options;
+    const writer = await connector.open({
+      connectionId: work.connectionId,
+      config: work.config,
+      schemas: kafka.schemas,
+      scratchFolder: this.options.scratchFolder,
+      maxBufferedBytes,
+      signal,
+    });
+    const reader = kafka.topicReader();
+    try {
+      this.writer = writer;
+      this.status.delivering(writer);
+      const delivery = new Delivery({
+        streams: work.streams.map((stream) => ({
+          stream: destinationStream(stream),
+          topic: topicName(topicPrefix, work.sourceName, stream),
+        })),
+        writer,
+        reader,
+        admin: kafka.admin,
+        status: this.status,
+        maxWaitingBytes: Math.floor(maxBufferedBytes / 4),
+        log: this.options.log,
+      });
+      await delivery.run(signal);
+    } finally {
+      this.writer = null;
+      await reader.close();
+      await writer.close();
+    }
+  }
+}
+
+function destinationStream(stream: ConnectionStreamWork): DestinationStream {
+  return {
+    stream: { namespace: stream.namespace, name: stream.name },
+    namespace: stream.destinationNamespace,
+    name: stream.destinationName,
+    mode: stream.mode,
+    primaryKey: stream.primaryKey,
+  };
+}

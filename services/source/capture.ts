@@ -1,0 +1,66 @@
+import { failpoint } from '../../core/run/failpoints.ts';
+import type { SourceBatch, SourceReader } from '../../connectors/spi/source.ts';
+import type { StreamId } from '../../schemas/catalog/stream-id.ts';
+import type { Positions } from '../../topics/positions/positions.ts';
+import type { TopicPart, TransactionWriter } from '../../topics/produce/transaction-writer.ts';
+
+/** A streaming transaction that its process leaves open holds up readers for this long at most. */
+export const STREAMING_TRANSACTION_MS = 60_000;
+
+export interface CaptureOptions {
+  readonly sourceId: string;
+  readonly reader: SourceReader;
+  /** Opened by the caller with STREAMING_TRANSACTION_MS; the fence that came first of all. */
+  readonly writer: TransactionWriter;
+  /** The same id with another limit: a writer's limit is fixed when it opens. */
+  reopen(writer: TransactionWriter, timeoutMs: number): Promise<TransactionWriter>;
+  readonly positions: Positions;
+  /** Longest transaction the broker allows; a table's snapshot is one transaction. */
+  readonly snapshotTransactionMs: number;
+  topicOf(stream: StreamId): string;
+  /** Told when a batch has been taken over, and when it is committed. */
+  readonly watch: {
+    handedOver(): void;
+    committed(batch: SourceBatch, seconds: number): void;
+  };
+}
+
+/**
+ * Moves batches from a source's reader to Kafka until the reader ends: append what belongs to an
+ * open transaction, commit what ends one together with the position, and only then let the source
+ * forget (invariant 1). Any error leaves the writer's fate unknown; the caller opens all anew.
+ */
+export async function capture(options: CaptureOptions): Promise<void> {
+  const { reader, positions, sourceId, watch } = options;
+  let { writer } = options;
+  let snapshotting = reader.progress().phase === 'snapshot';
+  if (snapshotting) writer = await options.reopen(writer, options.snapshotTransactionMs);
+  for (;;) {
+    const batch = await reader.next();
+    if (batch === null) return;
+    watch.handedOver();
+    const parts = topicParts(batch, options);
+    await failpoint('source.before_produce');
+    const started = performance.now();
+    if (batch.state === null) {
+      await writer.append(parts);
+      continue;
+    }
+    await writer.commit([...parts, positions.part(sourceId, batch.state)]);
+    await failpoint('source.after_commit');
+    reader.acknowledge(batch);
+    watch.committed(batch, (performance.now() - started) / 1000);
+    if (snapshotting && reader.progress().phase === 'streaming') {
+      snapshotting = false;
+      writer = await options.reopen(writer, STREAMING_TRANSACTION_MS);
+    }
+  }
+}
+
+function topicParts(batch: SourceBatch, options: CaptureOptions): TopicPart[] {
+  return batch.parts.map(({ stream, partition, arena }) => ({
+    topic: options.topicOf(stream),
+    partition,
+    arena,
+  }));
+}

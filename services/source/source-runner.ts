@@ -1,0 +1,120 @@
+import { toPipelineError } from '../../core/errors/pipeline-error.ts';
+import type { Logger } from '../../core/observe/logger.ts';
+import { Backoff } from '../../core/run/backoff.ts';
+import type { SourceWork } from '../../core/store/work.ts';
+import type { Source } from '../../connectors/spi/source.ts';
+import type { KafkaClient } from '../../topics/kafka-client.ts';
+import { transactionalId } from '../../topics/naming.ts';
+import type { TransactionWriter } from '../../topics/produce/transaction-writer.ts';
+import { capture, STREAMING_TRANSACTION_MS } from './capture.ts';
+import { SourceStatus } from './source-status.ts';
+import { TopicRegistrar } from './topic-registrar.ts';
+
+export interface SourceRunnerOptions {
+  readonly work: SourceWork;
+  readonly connector: Source;
+  readonly kafka: KafkaClient;
+  readonly topicPrefix: string;
+  readonly topicPartitions: number;
+  /** Bytes that the source may have read and not yet committed (invariant 9). */
+  readonly maxBufferedBytes: number;
+  readonly log: Logger;
+}
+
+/** Room that a record batch's own header takes from the topic's limit. */
+const BATCH_OVERHEAD = 200;
+
+/**
+ * Captures one source until its signal aborts: fence, read our own position, let the connector check
+ * that its log goes on from there, then move batches. Whatever fails, all of it begins anew, so that
+ * an unknown outcome is always answered by what Kafka holds.
+ */
+export class SourceRunner {
+  readonly status: SourceStatus;
+  private readonly options: SourceRunnerOptions;
+
+  constructor(options: SourceRunnerOptions) {
+    this.options = options;
+    this.status = new SourceStatus(options.work);
+  }
+
+  /** Rejects only with an error whose reaction is `stop`. */
+  async run(signal: AbortSignal): Promise<void> {
+    const backoff = new Backoff({ firstMs: 200, maxMs: 10_000 });
+    while (!signal.aborted) {
+      const started = Date.now();
+      try {
+        await this.attempt(signal);
+      } catch (thrown) {
+        if (signal.aborted) return;
+        const error = toPipelineError(thrown);
+        this.status.failed(error);
+        const { sourceName } = this.options.work;
+        this.options.log.warn({ err: error, source: sourceName }, 'capture interrupted');
+        if (error.spec.reaction === 'stop') throw error;
+        // What ran for a while and then failed is a new fault, not one more of the same.
+        if (Date.now() - started > 60_000) backoff.reset();
+        await backoff.wait(signal);
+      }
+    }
+  }
+
+  private async attempt(signal: AbortSignal): Promise<void> {
+    const { work, kafka, topicPrefix, connector } = this.options;
+    const registrar = new TopicRegistrar({
+      admin: kafka.admin,
+      registry: kafka.registry,
+      prefix: topicPrefix,
+      sourceName: work.sourceName,
+      partitions: this.options.topicPartitions,
+    });
+    let writer = await this.openWriter(STREAMING_TRANSACTION_MS);
+    try {
+      const limits = await kafka.admin.limits();
+      const reader = await connector.open({
+        sourceId: work.sourceId,
+        serverName: `${topicPrefix}.${work.sourceName}`,
+        config: work.config,
+        streams: await this.streams(registrar),
+        state: await kafka.positions.read(work.sourceId),
+        registerSchema: (schema) => registrar.register(schema),
+        maxRecordBytes: limits.maxMessageBytes - BATCH_OVERHEAD,
+        maxBufferedBytes: this.options.maxBufferedBytes,
+        maxTransactionMs: limits.maxTransactionMs,
+        signal,
+      });
+      try {
+        this.status.reading(reader);
+        await capture({
+          sourceId: work.sourceId,
+          reader,
+          writer,
+          reopen: async (old, timeoutMs) => {
+            await old.close();
+            writer = await this.openWriter(timeoutMs);
+            return writer;
+          },
+          positions: kafka.positions,
+          snapshotTransactionMs: limits.maxTransactionMs,
+          topicOf: (stream) => registrar.topicOf(stream),
+          watch: this.status,
+        });
+      } finally {
+        await reader.close();
+      }
+    } finally {
+      await writer.close();
+    }
+  }
+
+  private streams(
+    registrar: TopicRegistrar,
+  ): Promise<{ stream: { namespace: string; name: string }; partitions: number }[]> {
+    return Promise.all(
+      this.options.work.streams.map(async ({ namespace, name }) => ({
+        stream: { namespace, name },
+        partitions: await registrar.partitionsOf({ namespace, name }),
+      })),
+    );
+  }
+}

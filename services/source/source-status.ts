@@ -1,0 +1,108 @@
+import type { PipelineError } from '../../core/errors/pipeline-error.ts';
+import { metrics } from '../../core/observe/metrics.ts';
+import type { ReportedError, SourceReport, SourceWork } from '../../core/store/work.ts';
+import type { SourceBatch, SourceProgress, SourceReader } from '../../connectors/spi/source.ts';
+import { streamLabel } from '../../schemas/catalog/stream-id.ts';
+
+/** What a source's runner tells the control plane and the metrics: counts, lag, progress, errors. */
+export class SourceStatus {
+  private readonly work: SourceWork;
+  private readonly labels: { source: string; connector: string };
+  private readonly stoppedAt = new Map<string, number>();
+  private records = 0;
+  private bytes = 0;
+  private lastCommitMs = 0;
+  private capturedThrough: string | null = null;
+  private progress: SourceProgress | null = null;
+  private error: ReportedError | undefined;
+  private reader: SourceReader | null = null;
+  private inFlight = false;
+
+  constructor(work: SourceWork) {
+    this.work = work;
+    this.labels = { source: work.sourceName, connector: work.connector };
+  }
+
+  /** A reader is open; its progress is what is reported from now on. */
+  reading(reader: SourceReader): void {
+    this.reader = reader;
+    this.inFlight = false;
+    this.error = undefined;
+  }
+
+  /** `next` has handed a batch over that is not committed yet. */
+  handedOver(): void {
+    this.inFlight = true;
+  }
+
+  committed(batch: SourceBatch, seconds: number): void {
+    this.inFlight = false;
+    this.records += batch.records;
+    this.bytes += batch.bytes;
+    if (batch.committedAtMs > 0) this.lastCommitMs = batch.committedAtMs;
+    metrics.capturedRecords.inc(this.labels, batch.records);
+    metrics.capturedBytes.inc(this.labels, batch.bytes);
+    metrics.transactionSeconds.observe({ source: this.work.sourceName }, seconds);
+  }
+
+  failed(error: PipelineError): void {
+    this.reader = null;
+    this.error = { code: error.code, message: error.message, at: Date.now() };
+    metrics.errors.inc({ code: error.code });
+  }
+
+  report(): SourceReport {
+    this.observe();
+    const { progress } = this;
+    return {
+      kind: 'source',
+      id: this.work.sourceId,
+      version: this.work.version,
+      phase: this.error === undefined ? (progress?.phase ?? 'connecting') : 'failed',
+      capturedThrough: this.capturedThrough,
+      lagBytes: progress?.lagBytes ?? 0,
+      lagMs: progress === null ? 0 : this.lagMs(progress),
+      records: this.records,
+      bytes: this.bytes,
+      streams: (progress?.streams ?? []).map((stream) => ({
+        ...stream.stream,
+        phase: stream.phase,
+        rowsDone: stream.rowsDone,
+        rowsEstimate: stream.rowsEstimate,
+        ...(stream.error === undefined
+          ? {}
+          : { error: { ...stream.error, at: this.stopTime(streamLabel(stream.stream)) } }),
+      })),
+      ...(this.error === undefined ? {} : { error: this.error }),
+      ...(progress?.waitingFor === undefined ? {} : { waitingFor: progress.waitingFor }),
+    };
+  }
+
+  /** What the reader has read through counts as captured only while nothing of it is in flight. */
+  private observe(): void {
+    if (this.reader === null) return;
+    const progress = this.reader.progress();
+    this.progress = progress;
+    if (!this.inFlight) this.capturedThrough = progress.readThrough;
+    metrics.sourceLagBytes.set(this.labels, progress.lagBytes);
+    metrics.sourceLagSeconds.set(this.labels, this.lagMs(progress) / 1000);
+    for (const stream of progress.streams) {
+      const labels = { source: this.work.sourceName, stream: streamLabel(stream.stream) };
+      metrics.snapshotRowsDone.set(labels, stream.rowsDone);
+      if (stream.rowsEstimate !== null) {
+        metrics.snapshotRowsEstimate.set(labels, stream.rowsEstimate);
+      }
+    }
+  }
+
+  private lagMs(progress: SourceProgress): number {
+    if (progress.lagBytes === 0 || this.lastCommitMs === 0) return 0;
+    return Math.max(0, Date.now() - this.lastCommitMs);
+  }
+
+  private stopTime(label: string): number {
+    const known = this.stoppedAt.get(label) ?? Date.now();
+    this.stoppedAt.set(label, known);
+    return known;
+  }
+}

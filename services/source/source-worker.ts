@@ -1,0 +1,64 @@
+import type { Logger } from '../../core/observe/logger.ts';
+import { LeaseKeeper, type LeasedUnit } from '../../core/run/lease-keeper.ts';
+import type { Service } from '../../core/run/service.ts';
+import type { SourceWork, WorkStore } from '../../core/store/work.ts';
+import { loadSource } from '../../connectors/registry.ts';
+import type { KafkaClient } from '../../topics/kafka-client.ts';
+import { ReportLoop } from '../../core/run/report-loop.ts';
+import { SourceRunner } from './source-runner.ts';
+
+export interface SourceWorkerOptions {
+  readonly store: WorkStore;
+  readonly kafka: KafkaClient;
+  readonly topicPrefix: string;
+  readonly topicPartitions: number;
+  readonly maxBufferedBytes: number;
+  /** Name of this process in leases. */
+  readonly owner: string;
+  readonly log: Logger;
+}
+
+/** The source role: captures every source that an active connection wants, as far as it holds leases. */
+export function createSourceWorker(options: SourceWorkerOptions): Service {
+  const { store, log } = options;
+  const unitOf = (work: SourceWork): LeasedUnit => ({
+    unit: `source:${work.sourceId}`,
+    version: work.version,
+    run: (signal) => captureSource(work, options, signal),
+  });
+  const keeper = new LeaseKeeper({
+    store,
+    owner: options.owner,
+    ttlMs: 6_000,
+    pollMs: 1_000,
+    wanted: async () => (await store.listWork()).sources.map(unitOf),
+    storeAway: (error) => log.warn({ err: error }, 'the store does not answer; capture goes on'),
+  });
+  return { name: 'source', run: (signal) => keeper.run(signal) };
+}
+
+async function captureSource(
+  work: SourceWork,
+  options: SourceWorkerOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  const runner = new SourceRunner({
+    work,
+    connector: await loadSource(work.connector),
+    kafka: options.kafka,
+    topicPrefix: options.topicPrefix,
+    topicPartitions: options.topicPartitions,
+    maxBufferedBytes: options.maxBufferedBytes,
+    log: options.log,
+  });
+  const unit = `source:${work.sourceId}`;
+  const reports = new ReportLoop({
+    report: () => options.store.saveReport(unit, runner.status.report()),
+    failed: (error) => options.log.debug({ err: error }, 'report not saved'),
+  });
+  try {
+    await runner.run(signal);
+  } finally {
+    await reports.stop();
+  }
+}

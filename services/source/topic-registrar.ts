@@ -1,0 +1,60 @@
+import {
+  avroNamespace,
+  keyAvroSchema,
+  subjectsOf,
+  valueAvroSchema,
+  type AvroRecord,
+} from '../../schemas/envelope/avro-schema.ts';
+import type { StreamId } from '../../schemas/catalog/stream-id.ts';
+import type { StreamSchema } from '../../schemas/envelope/stream-schema.ts';
+import type { SchemaIds } from '../../connectors/spi/source.ts';
+import type { TopicAdmin } from '../../topics/admin/topic-admin.ts';
+import { cdcTopic } from '../../topics/admin/topic-defaults.ts';
+import { topicName } from '../../topics/naming.ts';
+import type { SchemaRegistry } from '../../topics/registry/schema-registry.ts';
+
+export interface TopicRegistrarOptions {
+  readonly admin: TopicAdmin;
+  readonly registry: SchemaRegistry;
+  readonly prefix: string;
+  readonly sourceName: string;
+  /** Partitions of a new topic of a stream with a key. */
+  readonly partitions: number;
+}
+
+/** Gives each stream of a source its topic and its schemas' ids, before the first record is encoded. */
+export class TopicRegistrar {
+  private readonly options: TopicRegistrarOptions;
+
+  constructor(options: TopicRegistrarOptions) {
+    this.options = options;
+  }
+
+  topicOf(stream: StreamId): string {
+    const { prefix, sourceName } = this.options;
+    return topicName(prefix, sourceName, stream);
+  }
+
+  /** Partitions the stream's topic has, or will have when it is made. */
+  async partitionsOf(stream: StreamId): Promise<number> {
+    const [found] = await this.options.admin.describe([this.topicOf(stream)]);
+    return found?.partitions.length ?? this.options.partitions;
+  }
+
+  /** Rejects with SCH_INCOMPATIBLE when readers of the old schema could not follow. */
+  async register(schema: StreamSchema): Promise<SchemaIds> {
+    const topic = this.topicOf(schema.stream);
+    const keyed = schema.key.length > 0;
+    await this.options.admin.ensure([cdcTopic(topic, keyed, this.options.partitions)]);
+    const subjects = subjectsOf(topic);
+    const { registry } = this.options;
+    const key = keyed ? await registry.register(subjects.key, keyAvroSchema(topic, schema)) : 0;
+    const value = await registry.register(subjects.value, valueAvroSchema(topic, schema));
+    const truncateKey = await registry.register(`${topic}-truncate`, truncateKeySchema(topic));
+    return { key, value, truncateKey };
+  }
+}
+
+function truncateKeySchema(topic: string): AvroRecord {
+  return { type: 'record', name: 'Truncate', namespace: avroNamespace(topic), fields: [] };
+}

@@ -1,0 +1,17 @@
+import { drain } from './drain.ts';
+import { latency } from './latency.ts';
+
+/** `npm run bench -- <name>`: measurements on real servers. The last line is one JSON object. */
+const BENCHES: Readonly<Record<string, () => Promise<Record<string, unknown>>>> = {
+  latency,
+  drain,
+};
+
+const name = process.argv[2] ?? '';
+const bench = BENCHES[name];
+if (bench === undefined) {
+  process.stderr.write(`usage: npm run bench -- ${Object.keys(BENCHES).join(' | ')}\n`);
+  process.exit(2);
+}
+const figures = await bench();
+process.stdout.write(`${JSON.stringify({ bench: name, ...figures })}\n`);

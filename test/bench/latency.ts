@@ -1,0 +1,127 @@
+import { performance } from 'node:perf_hooks';
+import { setTimeout as delay } from 'node:timers/promises';
+import pg from 'pg';
+import {
+  cdcSourceConfig,
+  connectTo,
+  createConnection,
+  createDestination,
+  createSource,
+  postgresConfig,
+  query,
+  startRig,
+  sync,
+} from '../support/rig.ts';
+import { cpuSeconds, loadAverage, peakMegabytes, percentile } from './process-figures.ts';
+
+const RATE = 1_000;
+const SECONDS = Number(process.env['BENCH_SECONDS'] ?? 60);
+const WARM_UP_SECONDS = 3;
+const WRITERS = 4;
+
+/**
+ * RATE single-row transactions a second: from the moment a commit is answered at the source to the
+ * moment a poller of the target sees the row. The poller reads every new row every 2 ms.
+ */
+export async function latency(): Promise<Record<string, unknown>> {
+  await using rig = await startRig();
+  await query(
+    rig.source,
+    'create table events (id bigint primary key, payload text, at timestamptz default now())',
+  );
+  const sourceId = await createSource(rig, cdcSourceConfig(rig.source));
+  const destinationId = await createDestination(rig, 'postgres', postgresConfig(rig.target));
+  const connectionId = await createConnection(rig, sourceId, destinationId, () => 'append_dedup');
+  await sync(rig, connectionId);
+
+  const committed = new Float64Array(RATE * (SECONDS + WARM_UP_SECONDS + 5));
+  const samples: number[] = [];
+  const stop = new AbortController();
+  const target = await connectTo(rig.target);
+  const watching = watch(target, committed, samples, stop.signal);
+  await write(rig.source, committed, WARM_UP_SECONDS, 0);
+  const first = RATE * WARM_UP_SECONDS;
+  const headrace = rig.processes.get('up')?.pid as number;
+  const cpuBefore = cpuSeconds(headrace);
+  await write(rig.source, committed, SECONDS, first);
+  const cpu = cpuSeconds(headrace) - cpuBefore;
+  await sync(rig, connectionId);
+  await delay(200);
+  stop.abort();
+  await watching;
+  await target.end();
+  const measured = samples.slice(first).toSorted((a, b) => a - b);
+  return {
+    transactions: measured.length,
+    perSecond: RATE,
+    p50ms: round(percentile(measured, 0.5)),
+    p95ms: round(percentile(measured, 0.95)),
+    p99ms: round(percentile(measured, 0.99)),
+    maxMs: round(measured.at(-1) ?? Number.NaN),
+    headraceCpuSecondsPerMinute: round((cpu * 60) / SECONDS),
+    headracePeakMB: Math.round(peakMegabytes(headrace)),
+    load: loadAverage(),
+  };
+}
+
+const round = (value: number): number => Math.round(value * 10) / 10;
+
+async function write(
+  source: { host: string; port: number; name: string },
+  committed: Float64Array,
+  seconds: number,
+  firstId: number,
+): Promise<void> {
+  const started = performance.now();
+  const total = RATE * seconds;
+  await Promise.all(
+    Array.from({ length: WRITERS }, async (_, writer) => {
+      const client = new pg.Client({
+        host: source.host,
+        port: source.port,
+        user: 'postgres',
+        database: 'postgres',
+      });
+      await client.connect();
+      for (let n = writer; n < total; n += WRITERS) {
+        const due = started + (n * 1000) / RATE;
+        if (due > performance.now()) await delay(due - performance.now());
+        await client.query({
+          name: 'insert',
+          text: 'insert into events values ($1, $2)',
+          values: [firstId + n, 'x'.repeat(100)],
+        });
+        committed[firstId + n] = performance.now();
+      }
+      await client.end();
+    }),
+  );
+}
+
+async function watch(
+  target: pg.Client,
+  committed: Float64Array,
+  samples: number[],
+  signal: AbortSignal,
+): Promise<void> {
+  let seen = 0;
+  const waiting = new Set<number>();
+  while (!signal.aborted) {
+    // Four writers: ids become visible slightly out of order, so a window behind is looked at again.
+    const { rows } = await target.query<{ id: string }>({
+      name: 'poll',
+      text: 'select id from events where id >= $1',
+      values: [Math.max(0, seen - 200)],
+    });
+    const now = performance.now();
+    for (const row of rows) {
+      const id = Number(row.id);
+      if (waiting.has(id) || samples[id] !== undefined) continue;
+      const at = committed[id] as number;
+      // Visible before the writer heard of its commit: no time at all.
+      samples[id] = at === 0 ? 0 : Math.max(0, now - at);
+      seen = Math.max(seen, id + 1);
+    }
+    await delay(2);
+  }
+}
