@@ -1,0 +1,202 @@
+import { PipelineError } from '../../../core/errors/pipeline-error.ts';
+import { AvroWriter } from '../../../schemas/avro/avro-writer.ts';
+import { streamLabel, type StreamId } from '../../../schemas/catalog/stream-id.ts';
+import { OP_DELETE, OP_TRUNCATE } from '../../../schemas/envelope/change-decoder.ts';
+import { partitionOf } from '../../../schemas/envelope/partition.ts';
+import type { RecordArena } from '../../../schemas/envelope/record-arena.ts';
+import { PartitionSlot, type Outbox } from './outbox.ts';
+import { avroString, type RowCodec } from './row-codec.ts';
+
+/** A stream as the writer sees it: its partitions and the constant part of its source block. */
+export class StreamLane {
+  readonly stream: StreamId;
+  readonly label: string;
+  readonly slots: readonly PartitionSlot[];
+  readonly snapshotPrefix: Buffer;
+  readonly streamedPrefix: Buffer;
+  stopped = false;
+
+  constructor(stream: StreamId, partitions: number, serverName: string, database: string) {
+    this.stream = stream;
+    this.label = streamLabel(stream);
+    this.slots = Array.from({ length: partitions }, (_, index) => new PartitionSlot(stream, index));
+    const prefix = ['postgres', serverName, database, stream.namespace, stream.name];
+    this.snapshotPrefix = Buffer.concat([...prefix, 'true'].map(avroString));
+    this.streamedPrefix = Buffer.concat([...prefix, 'false'].map(avroString));
+  }
+}
+
+/** Writes change events into the outbox. One message of the server may become several records; they
+ * are kept by `settle` or taken back together by `rollback`. */
+export class EventWriter {
+  /** Ordinal of the last event in its transaction; an event's is given when it is written. */
+  seq = 0;
+  private readonly outbox: Outbox<unknown>;
+  private readonly maxRecordBytes: number;
+  private readonly epoch: number;
+  private readonly key = new AvroWriter(1024);
+  /** ts_ms, ts_us, txId, lsn: the same for a transaction's events. */
+  private readonly origin = new AvroWriter(64);
+  private readonly now = new AvroWriter(16);
+  private snapshot = false;
+  private readonly touched: PartitionSlot[] = [];
+  private readonly counts: number[] = [];
+  private readonly sizes: number[] = [];
+
+  constructor(outbox: Outbox<unknown>, maxRecordBytes: number, epoch: number) {
+    this.outbox = outbox;
+    this.maxRecordBytes = maxRecordBytes;
+    this.epoch = epoch;
+    this.tick();
+  }
+
+  /** Processing time of the events to come; called once per received chunk. */
+  tick(): void {
+    this.now.pos = 0;
+    this.now.writeByte(2);
+    this.now.writeLong(Date.now());
+  }
+
+  beginTransaction(lsn: bigint, xid: number, tsUs: number, snapshot = false): void {
+    this.seq = 0;
+    this.snapshot = snapshot;
+    const { origin } = this;
+    origin.pos = 0;
+    origin.writeLong(Math.floor(tsUs / 1000));
+    origin.writeLong(tsUs);
+    origin.writeLong(xid);
+    origin.writeLongHalves(Number(lsn >> 32n) | 0, Number(lsn & 0xffffffffn));
+  }
+
+  /** One change with its images; `room` is the length of the message they came in. */
+  change(
+    lane: StreamLane,
+    codec: RowCodec,
+    op: number,
+    src: Buffer,
+    before: Int32Array | null,
+    after: Int32Array | null,
+    unchanged: number,
+    room: number,
+  ): void {
+    const slot = this.slotOf(lane, codec, src, (after ?? before) as Int32Array, room);
+    const arena = this.begin(slot);
+    const { out } = arena;
+    const from = out.pos;
+    out.ensure(2 * room + this.key.pos + codec.overhead + lane.streamedPrefix.length);
+    this.copyKey(arena, codec);
+    out.copyRaw(codec.valueHeader, 0, codec.valueHeader.length);
+    if (before === null) out.writeByte(0);
+    else codec.writeImage(out, src, before);
+    if (after === null) out.writeByte(0);
+    else codec.writeImage(out, src, after);
+    this.source(out, lane, op);
+    if (after === null) out.writeByte(0);
+    else codec.writeUnchanged(out, after, unchanged);
+    arena.endValue();
+    this.refuseOversized(lane, out.pos - from);
+    if (op === OP_DELETE && codec.keyed) this.tombstone(slot, codec);
+  }
+
+  /** One event to every partition, so that each consumer sees it in its place. */
+  truncate(lane: StreamLane, codec: RowCodec): void {
+    for (const slot of lane.slots) {
+      if (!this.snapshot) this.seq++;
+      const arena = this.begin(slot);
+      const { out } = arena;
+      out.ensure(codec.overhead + lane.streamedPrefix.length);
+      out.copyRaw(codec.truncateKey, 0, codec.truncateKey.length);
+      arena.endKey();
+      out.copyRaw(codec.valueHeader, 0, codec.valueHeader.length);
+      out.writeByte(0);
+      out.writeByte(0);
+      this.source(out, lane, OP_TRUNCATE);
+      out.writeByte(0);
+      arena.endValue();
+    }
+    this.settle();
+  }
+
+  settle(): void {
+    let bytes = 0;
+    for (let i = 0; i < this.touched.length; i++) {
+      const arena = (this.touched[i] as PartitionSlot).arena as RecordArena;
+      const count = this.counts[i] as number;
+      bytes += (arena.valueEnds[count] as number) - (this.sizes[i] as number);
+    }
+    this.outbox.added(this.touched.length, bytes);
+    this.forget();
+  }
+
+  rollback(): void {
+    for (let i = this.touched.length - 1; i >= 0; i--) {
+      (this.touched[i] as PartitionSlot).arena?.truncate(this.counts[i] as number);
+    }
+    this.forget();
+  }
+
+  private forget(): void {
+    this.touched.length = 0;
+    this.counts.length = 0;
+    this.sizes.length = 0;
+  }
+
+  private begin(slot: PartitionSlot): RecordArena {
+    const arena = this.outbox.arenaOf(slot);
+    this.touched.push(slot);
+    this.counts.push(arena.count);
+    this.sizes.push(arena.byteLength);
+    return arena;
+  }
+
+  /** Encodes the key, which says the partition. */
+  private slotOf(
+    lane: StreamLane,
+    codec: RowCodec,
+    src: Buffer,
+    spans: Int32Array,
+    room: number,
+  ): PartitionSlot {
+    const { key } = this;
+    key.pos = 0;
+    if (!codec.keyed) return lane.slots[0] as PartitionSlot;
+    key.ensure(room + codec.overhead);
+    codec.writeKey(key, src, spans);
+    return lane.slots[partitionOf(key.bytes, 0, key.pos, lane.slots.length)] as PartitionSlot;
+  }
+
+  private copyKey(arena: RecordArena, codec: RowCodec): void {
+    if (codec.keyed) arena.out.copyRaw(this.key.bytes, 0, this.key.pos);
+    arena.endKey();
+  }
+
+  private tombstone(slot: PartitionSlot, codec: RowCodec): void {
+    const arena = this.begin(slot);
+    arena.out.ensure(this.key.pos);
+    this.copyKey(arena, codec);
+    arena.endValue();
+  }
+
+  private source(out: AvroWriter, lane: StreamLane, op: number): void {
+    const prefix = this.snapshot ? lane.snapshotPrefix : lane.streamedPrefix;
+    out.copyRaw(prefix, 0, prefix.length);
+    out.copyRaw(this.origin.bytes, 0, this.origin.pos);
+    out.writeInt(this.seq);
+    out.writeInt(this.epoch);
+    out.writeByte(2);
+    out.writeByte(op);
+    out.copyRaw(this.now.bytes, 0, this.now.pos);
+  }
+
+  private refuseOversized(lane: StreamLane, length: number): void {
+    if (length > this.maxRecordBytes) throw tooLarge(lane.label, length, this.maxRecordBytes);
+  }
+}
+
+export function tooLarge(label: string, length: number, limit: number): PipelineError {
+  return new PipelineError(
+    'EVT_TOO_LARGE',
+    `a change of ${label} takes ${length} bytes, more than the ${limit} that a record may have`,
+    { details: { stream: label, bytes: length, limit } },
+  );
+}

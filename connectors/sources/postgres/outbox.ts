@@ -1,0 +1,124 @@
+import type { StreamId } from '../../../schemas/catalog/stream-id.ts';
+import { RecordArena } from '../../../schemas/envelope/record-arena.ts';
+import type { SourcePart } from '../../spi/source.ts';
+
+/** Where the records of one partition gather. */
+export class PartitionSlot {
+  readonly stream: StreamId;
+  readonly partition: number;
+  arena: RecordArena | null = null;
+  /** The transaction that wrote here last, and how many records were here before it. */
+  stamp = -1;
+  cut = 0;
+
+  constructor(stream: StreamId, partition: number) {
+    this.stream = stream;
+    this.partition = partition;
+  }
+}
+
+export interface Taken<Mark> {
+  readonly parts: readonly SourcePart[];
+  readonly records: number;
+  readonly bytes: number;
+  readonly mark: Mark;
+}
+
+const POOLED_ARENAS = 64;
+const POOLED_BYTES = 4 * 1024 * 1024;
+
+/**
+ * Records between the decoder and `next`. `seal` says that everything written so far is whole; a
+ * `take` in the middle of a transaction leaves that transaction's records behind (invariant 7).
+ * Sealing costs nothing per partition: a partition remembers its own cut when it is first written to.
+ */
+export class Outbox<Mark> {
+  bytes = 0;
+  records = 0;
+  private stamp = 0;
+  private open: PartitionSlot[] = [];
+  private mark: Mark | null = null;
+  private sealedRecords = 0;
+  private urgent = false;
+  private readonly pool: RecordArena[] = [];
+
+  /** The arena to write one record into. */
+  arenaOf(slot: PartitionSlot): RecordArena {
+    let { arena } = slot;
+    if (arena === null) {
+      arena = this.pool.pop() ?? new RecordArena(16 * 1024);
+      slot.arena = arena;
+      this.open.push(slot);
+    }
+    if (slot.stamp !== this.stamp) {
+      slot.stamp = this.stamp;
+      slot.cut = arena.count;
+    }
+    return arena;
+  }
+
+  added(records: number, bytes: number): void {
+    this.records += records;
+    this.bytes += bytes;
+  }
+
+  /** Ends what is whole. An urgent mark is worth a batch of its own, even without records. */
+  seal(mark: Mark, urgent: boolean): void {
+    this.mark = mark;
+    this.stamp++;
+    this.sealedRecords = this.records;
+    this.urgent ||= urgent;
+  }
+
+  get sealed(): boolean {
+    return this.mark !== null;
+  }
+
+  get ready(): boolean {
+    return this.mark !== null && (this.sealedRecords > 0 || this.urgent);
+  }
+
+  /** What was sealed last; null when nothing was. */
+  take(): Taken<Mark> | null {
+    const { mark } = this;
+    if (mark === null) return null;
+    const parts: SourcePart[] = [];
+    const staying: PartitionSlot[] = [];
+    let bytes = 0;
+    for (const slot of this.open) {
+      const arena = this.detach(slot);
+      if (slot.arena !== null) staying.push(slot);
+      if (arena === null) continue;
+      bytes += arena.byteLength;
+      parts.push({ stream: slot.stream, partition: slot.partition, arena });
+    }
+    const records = this.sealedRecords;
+    this.open = staying;
+    this.records -= records;
+    this.bytes -= bytes;
+    this.sealedRecords = 0;
+    this.mark = null;
+    this.urgent = false;
+    return { parts, records, bytes, mark };
+  }
+
+  /** The sealed part of a partition's records; the open transaction's stay in the slot. */
+  private detach(slot: PartitionSlot): RecordArena | null {
+    const arena = slot.arena as RecordArena;
+    const sealed = slot.stamp === this.stamp ? slot.cut : arena.count;
+    if (sealed === 0 && arena.count > 0) return null;
+    slot.arena = sealed < arena.count ? arena.splitAt(sealed) : null;
+    if (slot.arena === null) slot.stamp = -1;
+    slot.cut = 0;
+    return arena.count > 0 ? arena : null;
+  }
+
+  recycle(parts: readonly SourcePart[]): void {
+    for (const { arena } of parts) {
+      if (this.pool.length >= POOLED_ARENAS) return;
+      if (arena.out.bytes.length > POOLED_BYTES) continue;
+      arena.clear();
+      this.pool.push(arena);
+    }
+  }
+}

@@ -1,0 +1,214 @@
+import { PipelineError, toPipelineError } from '../../../core/errors/pipeline-error.ts';
+import type {
+  SourceBatch,
+  SourceOpenOptions,
+  SourceProgress,
+  SourceReader,
+} from '../../spi/source.ts';
+import { Capture } from './capture.ts';
+import { CaptureState, type Mark, type ServerIdentity } from './capture-state.ts';
+import { streamGone, tablesNamed, type TableFacts } from './catalog.ts';
+import { captureOf, parseConfig, type CaptureConfig } from './config.ts';
+import { checkContinuity, checkSlot } from './continuity.ts';
+import { classify } from './errors.ts';
+import { StreamLane } from './event-writer.ts';
+import { Outbox } from './outbox.ts';
+import { detailsOf, lsnOfText, lsnText } from './position.ts';
+import { ensurePublished } from './publication.ts';
+import { connect, SideSession } from './session.ts';
+import { readSlot } from './slot.ts';
+import { findEnded } from './stream-watch.ts';
+
+/** Hands over what the capture produces. */
+export class PostgresReader implements SourceReader {
+  private readonly outbox: Outbox<Mark>;
+  private readonly state: CaptureState;
+  private readonly capture: Capture;
+  private error: PipelineError | null = null;
+  private closed = false;
+  private waiting: (() => void) | null = null;
+  private takers: (() => void)[] = [];
+
+  constructor(parts: Omit<ConstructorParameters<typeof Capture>[0], 'outbox' | 'wake' | 'taken'>) {
+    this.outbox = new Outbox<Mark>();
+    this.state = parts.state;
+    this.capture = new Capture(
+      {
+        ...parts,
+        outbox: this.outbox,
+        wake: () => this.wake(),
+        taken: () => new Promise((resolve) => this.takers.push(resolve)),
+      },
+      (error) => {
+        this.error ??= error;
+        this.wake();
+      },
+    );
+    parts.open.signal.addEventListener('abort', () => void this.close(), { once: true });
+    void this.capture.run();
+  }
+
+  async next(): Promise<SourceBatch | null> {
+    for (;;) {
+      if (this.closed) return null;
+      if (this.error !== null) {
+        const { error } = this;
+        await this.close();
+        throw error;
+      }
+      if (this.outbox.ready) return this.take();
+      await new Promise<void>((resolve) => {
+        this.waiting = resolve;
+      });
+    }
+  }
+
+  private wake(): void {
+    const { waiting } = this;
+    this.waiting = null;
+    waiting?.();
+  }
+
+  private take(): SourceBatch {
+    const taken = this.outbox.take();
+    if (taken === null) throw new Error('nothing is sealed');
+    const { mark, parts, records, bytes } = taken;
+    const position = mark === 'unfinished' ? null : mark.position;
+    const state = mark === 'unfinished' ? null : this.state.at(mark);
+    if (state !== null) this.state.dirty = false;
+    this.capture.afterTake(position);
+    this.releaseTakers();
+    const committedAtMs = mark === 'unfinished' ? 0 : mark.committedAtMs;
+    return { parts, state, records, bytes, committedAtMs };
+  }
+
+  private releaseTakers(): void {
+    const { takers } = this;
+    this.takers = [];
+    for (const taker of takers) taker();
+  }
+
+  acknowledge(batch: SourceBatch): void {
+    if (batch.state !== null) this.capture.acknowledge(lsnOfText(batch.state.position));
+    this.outbox.recycle(batch.parts);
+  }
+
+  progress(): SourceProgress {
+    const { capture } = this;
+    const { readThrough } = capture;
+    const lag = capture.serverEnd - readThrough;
+    return {
+      phase: capture.phase,
+      streams: this.state.progress(),
+      readThrough: lsnText(readThrough),
+      lagBytes: lag > 0n ? Number(lag) : 0,
+      ...(capture.waitingFor === undefined ? {} : { waitingFor: capture.waitingFor }),
+    };
+  }
+
+  async close(): Promise<void> {
+    if (this.closed) return;
+    this.closed = true;
+    this.wake();
+    await this.capture.close();
+    this.releaseTakers();
+  }
+}
+
+/** Checks that the log can be continued, publishes new streams where asked to, and starts. */
+export async function openReader(options: SourceOpenOptions): Promise<PostgresReader> {
+  const config = parseConfig(options.config);
+  const capture = captureOf(config);
+  const sql = new SideSession(config, 'side');
+  try {
+    const identity = await identify(options, config);
+    const lanes = options.streams.map(
+      ({ stream, partitions }) =>
+        new StreamLane(stream, partitions, options.serverName, config.database),
+    );
+    const stored = options.state === null ? null : detailsOf(options.state);
+    const position = options.state === null ? null : lsnOfText(options.state.position);
+    const state = new CaptureState({
+      epoch: options.state?.epoch ?? 1,
+      slot: capture.slot,
+      publication: capture.publication,
+      identity,
+      anchor: stored?.anchor ?? { lsn: lsnText(0n), xid: 0, tsUs: 0 },
+      lanes,
+      marks: stored?.streams ?? {},
+    });
+    const tables = await tablesNamed(
+      sql,
+      lanes.map((lane) => lane.stream),
+    );
+    if (stored === null || position === null) await checkFirstStart(sql, capture);
+    else await checkContinuity(sql, capture, identity, stored, position);
+    await admitStreams(sql, capture, state, tables, position);
+    return new PostgresReader({
+      config,
+      capture,
+      open: options,
+      sql,
+      state,
+      tables,
+      position,
+      chunk: stored?.chunk ?? null,
+    });
+  } catch (error) {
+    await sql.close();
+    throw toPipelineError(error);
+  }
+}
+
+async function identify(
+  options: SourceOpenOptions,
+  config: ReturnType<typeof parseConfig>,
+): Promise<ServerIdentity> {
+  const client = await connect(config, {
+    replication: true,
+    purpose: `source ${options.sourceId}`,
+  });
+  try {
+    const { rows } = await client.query<Record<string, unknown>>('IDENTIFY_SYSTEM');
+    return { systemId: String(rows[0]?.['systemid']), timeline: Number(rows[0]?.['timeline']) };
+  } catch (error) {
+    throw classify(error, 'identifying the server');
+  } finally {
+    await client.end().catch(() => {});
+  }
+}
+
+async function checkFirstStart(sql: SideSession, capture: CaptureConfig): Promise<void> {
+  const slot = await readSlot(sql, capture.slot);
+  if (slot !== null) return checkSlot(capture.slot, slot, null);
+  if (capture.create) return;
+  throw new PipelineError(
+    'SRC_SLOT_MISSING',
+    `replication slot ${capture.slot} does not exist; run: ` +
+      `SELECT pg_create_logical_replication_slot('${capture.slot}', 'pgoutput')`,
+    { details: { slot: capture.slot } },
+  );
+}
+
+/** Stops the streams that cannot go on, and sees that new ones are published. */
+async function admitStreams(
+  sql: SideSession,
+  capture: CaptureConfig,
+  state: CaptureState,
+  tables: ReadonlyMap<string, TableFacts>,
+  position: bigint | null,
+): Promise<void> {
+  const at = position ?? 0n;
+  for (const { lane, error } of await findEnded(sql, capture, state)) {
+    state.stop(lane.label, error, at);
+  }
+  const fresh: TableFacts[] = [];
+  for (const lane of state.uncopied) {
+    const table = tables.get(lane.label);
+    if (table === undefined) state.stop(lane.label, streamGone(lane.label), at);
+    else fresh.push(table);
+  }
+  if (fresh.length > 0 || position === null) {
+    await ensurePublished(sql, capture, fresh, position === null);
+  }
+}

@@ -1,0 +1,94 @@
+import type pg from 'pg';
+import { PipelineError } from '../../../core/errors/pipeline-error.ts';
+import { classify, sqlStateOf } from './errors.ts';
+import { lsnOfServer } from './position.ts';
+import { quoteIdentifier, type SideSession } from './session.ts';
+
+export interface SlotFacts {
+  readonly plugin: string;
+  readonly database: string;
+  readonly activePid: number | null;
+  readonly lost: boolean;
+  readonly confirmed: bigint | null;
+  /** A slot that follows a failover (PostgreSQL 17), whose timeline may therefore change. */
+  readonly failover: boolean;
+}
+
+export async function readSlot(sql: SideSession, name: string): Promise<SlotFacts | null> {
+  const [row] = await sql.query(
+    `SELECT to_jsonb(s)::text AS slot FROM pg_replication_slots s WHERE slot_name = $1`,
+    [name],
+  );
+  if (row === undefined) return null;
+  const slot = JSON.parse(String(row['slot'])) as Record<string, unknown>;
+  const confirmed = slot['confirmed_flush_lsn'];
+  return {
+    plugin: String(slot['plugin']),
+    database: String(slot['database']),
+    activePid: slot['active_pid'] === null ? null : Number(slot['active_pid']),
+    lost: slot['wal_status'] === 'lost' || typeof slot['invalidation_reason'] === 'string',
+    confirmed: typeof confirmed === 'string' ? lsnOfServer(confirmed) : null,
+    failover: slot['failover'] === true,
+  };
+}
+
+export interface ExportedSnapshot {
+  readonly consistentPoint: bigint;
+  readonly snapshot: string;
+}
+
+/**
+ * Creates a slot and exports the snapshot at its start. The session must stay idle until the readers
+ * have taken the snapshot over. It waits until the transactions running now have ended; `onWait` is
+ * told whom it waits for.
+ */
+export async function createSlot(
+  replication: pg.Client,
+  sql: SideSession,
+  name: string,
+  options: {
+    readonly temporary: boolean;
+    readonly waitingSeconds: number;
+    readonly onWait: (text: string | undefined) => void;
+  },
+): Promise<ExportedSnapshot> {
+  const started = Date.now();
+  const watch = setInterval(() => {
+    const seconds = Math.round((Date.now() - started) / 1000);
+    void oldestTransaction(sql).then(
+      (oldest) => options.onWait(`waiting for transactions older than the slot: ${oldest}`),
+      () => options.onWait(`waiting ${seconds} s for the slot to be created`),
+    );
+    // Ending the session is the only way to give up a slot that is being created.
+    if (seconds > options.waitingSeconds) void replication.end();
+  }, 1000);
+  try {
+    const kind = options.temporary ? 'TEMPORARY LOGICAL' : 'LOGICAL';
+    const { rows } = (await replication.query(
+      `CREATE_REPLICATION_SLOT ${quoteIdentifier(name)} ${kind} pgoutput EXPORT_SNAPSHOT`,
+    )) as pg.QueryResult<Record<string, string>>;
+    return {
+      consistentPoint: lsnOfServer(String(rows[0]?.['consistent_point'])),
+      snapshot: String(rows[0]?.['snapshot_name']),
+    };
+  } catch (error) {
+    const code = sqlStateOf(error) === '55000' ? 'SRC_SERVER_SETTING' : null;
+    const failure = classify(error, `creating replication slot ${name}`);
+    throw code === null ? failure : new PipelineError(code, failure.message, { cause: error });
+  } finally {
+    clearInterval(watch);
+    options.onWait(undefined);
+  }
+}
+
+async function oldestTransaction(sql: SideSession): Promise<string> {
+  const [row] = await sql.query(
+    `SELECT count(*) AS others, max(extract(epoch FROM now() - xact_start))::int AS age,
+       (array_agg(pid ORDER BY xact_start))[1] AS pid
+     FROM pg_stat_activity
+     WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid()`,
+  );
+  const age = row?.['age'];
+  if (age === null || age === undefined) return 'none is visible to this role';
+  return `${String(row?.['others'])} running, the oldest for ${String(age)} s (pid ${String(row?.['pid'])})`;
+}

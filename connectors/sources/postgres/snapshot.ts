@@ -1,0 +1,255 @@
+import type pg from 'pg';
+import { PipelineError, toPipelineError } from '../../../core/errors/pipeline-error.ts';
+import { OP_READ } from '../../../schemas/envelope/change-decoder.ts';
+import type { SourceOpenOptions } from '../../spi/source.ts';
+import type { CaptureState, Mark } from './capture-state.ts';
+import { streamGone, tablesNamed, type TableFacts } from './catalog.ts';
+import type { TypeRegistry } from './column-types.ts';
+import type { PostgresSourceConfig } from './config.ts';
+import { copyOut, splitCopyRow } from './copy-out.ts';
+import { classify } from './errors.ts';
+import { tooLarge, type EventWriter, type StreamLane } from './event-writer.ts';
+import type { Outbox } from './outbox.ts';
+import { lsnText, type StreamMark } from './position.ts';
+import { compileShape } from './relations.ts';
+import type { RowCodec } from './row-codec.ts';
+import { connect, quoteIdentifier, quoteLiteral, type SideSession } from './session.ts';
+import type { ExportedSnapshot } from './slot.ts';
+import { stopsStreamOnly } from './wal-stream.ts';
+
+const READERS = 2;
+/** A table is read in pieces of this many blocks, so that several readers share it. */
+const PIECE_BLOCKS = 16_384;
+/** Share of the longest Kafka transaction after which an unfinished copy commits in between. */
+const COMMIT_SHARE = 0.6;
+
+export interface SnapshotPlan {
+  readonly config: PostgresSourceConfig;
+  readonly open: SourceOpenOptions;
+  readonly sql: SideSession;
+  readonly types: TypeRegistry;
+  readonly state: CaptureState;
+  readonly outbox: Outbox<Mark>;
+  readonly writer: EventWriter;
+  readonly exported: ExportedSnapshot;
+  /** The stream's position, which the copies do not move. */
+  readonly position: bigint;
+  /** The tables as they were before the snapshot was taken. */
+  readonly tables: ReadonlyMap<string, TableFacts>;
+  readonly frameLimit: number;
+  /** Tells `next` that something may be ready. */
+  readonly wake: () => void;
+  /** Resolves at the next `take`. */
+  readonly taken: () => Promise<void>;
+  readonly say: (text: string | undefined) => void;
+}
+
+/**
+ * Copies tables as they were at the slot's start. The rows of a table are one Kafka transaction, which
+ * its last batch commits, so that a crash leaves nothing of it; only when that would last too long is
+ * it committed in between, and then a later attempt begins by truncating.
+ */
+export class Snapshot {
+  private readonly plan: SnapshotPlan;
+  private readers: pg.Client[] = [];
+  private transactionStarted = 0;
+  /** A position was sealed and not taken yet: nothing may be sealed over it. */
+  private committing: Promise<void> | null = null;
+
+  constructor(plan: SnapshotPlan) {
+    this.plan = plan;
+  }
+
+  async run(lanes: readonly StreamLane[]): Promise<void> {
+    const { plan } = this;
+    try {
+      for (let i = 0; i < READERS; i++) {
+        this.readers.push(await connect(plan.config, { purpose: 'snapshot' }));
+      }
+      await this.importSnapshot();
+      plan.writer.beginTransaction(plan.exported.consistentPoint, 0, Date.now() * 1000, true);
+      for (const lane of lanes) await this.copyOrStop(lane);
+    } finally {
+      plan.say(undefined);
+      for (const reader of this.readers) void reader.end().catch(() => {});
+      this.readers = [];
+    }
+  }
+
+  private async importSnapshot(): Promise<void> {
+    const { snapshot } = this.plan.exported;
+    try {
+      for (const reader of this.readers) {
+        await reader.query('ROLLBACK');
+        await reader.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
+        await reader.query(`SET TRANSACTION SNAPSHOT ${quoteLiteral(snapshot)}`);
+      }
+    } catch (error) {
+      throw classify(error, 'taking over the exported snapshot');
+    }
+  }
+
+  private async copyOrStop(lane: StreamLane): Promise<void> {
+    const { plan } = this;
+    try {
+      await this.copyTable(lane);
+    } catch (error) {
+      const failure = toPipelineError(error);
+      if (!stopsStreamOnly(failure)) throw failure;
+      plan.writer.rollback();
+      plan.state.setMark(lane.label, { ...this.markOf(false), partial: true });
+      plan.state.stop(lane.label, failure, plan.position);
+      await this.commit();
+      await this.importSnapshot();
+    }
+  }
+
+  private markOf(done: boolean, table?: TableFacts): StreamMark {
+    const from = lsnText(this.plan.exported.consistentPoint);
+    return table === undefined ? { from, done } : { from, done, key: table.key, oid: table.oid };
+  }
+
+  private async copyTable(lane: StreamLane): Promise<void> {
+    const { plan } = this;
+    const table = await this.lockTable(lane);
+    const codec = await compileShape(
+      { stream: lane.stream, key: table.key, columns: table.columns },
+      plan.types,
+      plan.open.registerSchema,
+    );
+    plan.state.setPhase(lane.label, 'snapshot', table.rowsEstimate);
+    const before = plan.state.mark(lane.label);
+    const again = before?.partial === true || (before === undefined && plan.state.epoch > 1);
+    plan.say(
+      again ? `copying ${lane.label} from its beginning once more` : `copying ${lane.label}`,
+    );
+    if (again) plan.writer.truncate(lane, codec);
+    this.transactionStarted = Date.now();
+    await this.copyPieces(lane, codec, table);
+    plan.state.setMark(lane.label, this.markOf(true, table));
+    plan.state.setPhase(lane.label, 'streaming');
+    await this.commit();
+  }
+
+  /** Holds the table's shape still while it is copied. A rewrite since the snapshot was taken makes an
+   * older snapshot see an empty table, so the copy starts anew under a newer one. */
+  private async lockTable(lane: StreamLane): Promise<TableFacts> {
+    const { plan } = this;
+    const { namespace, name } = lane.stream;
+    try {
+      await this.reader(0).query(
+        `LOCK TABLE ${quoteIdentifier(namespace)}.${quoteIdentifier(name)} IN ACCESS SHARE MODE`,
+      );
+    } catch (error) {
+      throw classify(error, `reading ${lane.label}`);
+    }
+    const table = (await tablesNamed(plan.sql, [lane.stream])).get(lane.label);
+    if (table === undefined) throw streamGone(lane.label);
+    if (table.files !== plan.tables.get(lane.label)?.files) {
+      throw new PipelineError(
+        'SRC_CONNECTION_LOST',
+        `table ${lane.label} was rewritten while its snapshot was prepared; it is taken again`,
+      );
+    }
+    return table;
+  }
+
+  private reader(index: number): pg.Client {
+    return this.readers[index] as pg.Client;
+  }
+
+  private async copyPieces(lane: StreamLane, codec: RowCodec, table: TableFacts): Promise<void> {
+    const pieces = piecesOf(table);
+    const work = async (reader: pg.Client): Promise<void> => {
+      for (let piece = pieces.shift(); piece !== undefined; piece = pieces.shift()) {
+        try {
+          await this.copyPiece(reader, lane, codec, piece);
+        } catch (error) {
+          pieces.length = 0;
+          throw error;
+        }
+      }
+    };
+    const results = await Promise.allSettled(this.readers.map(work));
+    for (const result of results) if (result.status === 'rejected') throw result.reason;
+  }
+
+  private copyPiece(
+    reader: pg.Client,
+    lane: StreamLane,
+    codec: RowCodec,
+    statement: string,
+  ): Promise<void> {
+    const { plan } = this;
+    const spans = new Int32Array(codec.columns * 2);
+    let rows = 0;
+    return copyOut(reader, statement, plan.frameLimit, {
+      row: (bytes, start, end) => {
+        if (splitCopyRow(bytes, start, end, spans) !== codec.columns && codec.columns > 0) {
+          throw new PipelineError('SRC_PROTOCOL', `a row of ${lane.label} has other columns`);
+        }
+        plan.writer.change(lane, codec, OP_READ, bytes, null, spans, 0, end - start);
+        plan.writer.settle();
+        rows++;
+      },
+      oversized: (length) => {
+        throw tooLarge(lane.label, length, plan.open.maxRecordBytes);
+      },
+      abandoned: () => {
+        const { processID } = reader as unknown as { processID: number };
+        void plan.sql.query('SELECT pg_cancel_backend($1)', [processID]).catch(() => {});
+      },
+      chunkDone: () => {
+        plan.state.countRow(lane.label, rows);
+        rows = 0;
+        plan.writer.tick();
+        return this.afterChunk(lane);
+      },
+    });
+  }
+
+  private afterChunk(lane: StreamLane): Promise<void> | null {
+    const { plan } = this;
+    if (this.committing !== null) return this.committing;
+    if (Date.now() - this.transactionStarted > plan.open.maxTransactionMs * COMMIT_SHARE) {
+      plan.state.setMark(lane.label, { ...this.markOf(false), partial: true });
+      plan.say(`copying ${lane.label}; a restart would begin it once more`);
+      return this.commit();
+    }
+    plan.outbox.seal('unfinished', false);
+    plan.wake();
+    return plan.outbox.bytes >= plan.open.maxBufferedBytes ? this.drained() : null;
+  }
+
+  private async drained(): Promise<void> {
+    const { outbox, open } = this.plan;
+    while (outbox.bytes >= open.maxBufferedBytes) await this.plan.taken();
+  }
+
+  /** Ends the Kafka transaction with the position, and waits until `next` has handed it over. */
+  private async commit(): Promise<void> {
+    const { plan } = this;
+    plan.outbox.seal({ position: plan.position, committedAtMs: 0, chunk: null }, true);
+    this.committing = plan.taken();
+    plan.wake();
+    await this.committing;
+    this.committing = null;
+    this.transactionStarted = Date.now();
+  }
+}
+
+/** COPY statements that together read the table once. Ranges of row ids need no key and no sort. */
+export function piecesOf(table: TableFacts): string[] {
+  const { namespace, name } = table.stream;
+  const from = `${table.partitioned ? '' : 'ONLY '}${quoteIdentifier(namespace)}.${quoteIdentifier(name)}`;
+  const columns = table.columns.map((column) => quoteIdentifier(column.name)).join(', ');
+  const copy = (where: string): string => `COPY (SELECT ${columns} FROM ${from}${where}) TO STDOUT`;
+  const count = Math.max(1, Math.ceil(table.blocks / PIECE_BLOCKS));
+  if (table.partitioned || count === 1) return [copy('')];
+  return Array.from({ length: count }, (_, index) => {
+    const start = index * PIECE_BLOCKS;
+    const low = `ctid >= '(${start},0)'`;
+    const high = index === count - 1 ? '' : ` AND ctid < '(${start + PIECE_BLOCKS},0)'`;
+    return copy(` WHERE ${low}${high}`);
+  });
+}

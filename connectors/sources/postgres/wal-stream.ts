@@ -1,0 +1,386 @@
+import { PipelineError, toPipelineError } from '../../../core/errors/pipeline-error.ts';
+import { OP_CREATE, OP_DELETE, OP_UPDATE } from '../../../schemas/envelope/change-decoder.ts';
+import type { CaptureState, Mark } from './capture-state.ts';
+import { tooLarge, type EventWriter, type StreamLane } from './event-writer.ts';
+import type { Outbox } from './outbox.ts';
+import * as pgoutput from './pgoutput.ts';
+import { lsnOfText, lsnText, type ChunkMark } from './position.ts';
+import type { Relation } from './relations.ts';
+import { ReplayCheck } from './replay-check.ts';
+import { NULL_CELL, type RowCodec } from './row-codec.ts';
+
+/** What the stream cannot do while a message is at hand: it asks, stops at that message, and goes on. */
+export interface WalErrands {
+  /** Compiles a new shape: sets the relation's codec or stops its stream. */
+  compile(relation: Relation): void;
+  /** Reads cells that a key change left out; answers with the message completed, or as it was when
+   * the row is gone. */
+  complete(relation: Relation, message: Buffer, answer: (completed: Buffer) => void): void;
+}
+
+const MAX_COLUMNS = 1664;
+
+/** Codes that end one stream; every other failure ends the reader, which is then opened anew. */
+export function stopsStreamOnly(error: PipelineError): boolean {
+  return (
+    error.code === 'SRC_VALUE' ||
+    error.code === 'EVT_TOO_LARGE' ||
+    error.code === 'SRC_NO_REPLICA_IDENTITY' ||
+    error.code === 'SRC_STREAM_GONE' ||
+    error.code === 'SRC_PUBLICATION_MISSING' ||
+    error.code.startsWith('SCH_')
+  );
+}
+
+/**
+ * Turns pgoutput's messages into events. Transactions arrive whole and in commit order; each is
+ * sealed at its end, or in between when it alone is larger than what may be buffered.
+ */
+export class WalStream {
+  /** Everything committed up to here was seen. */
+  through: bigint;
+  inTransaction = false;
+  readonly replay: ReplayCheck;
+  private readonly state: CaptureState;
+  private readonly outbox: Outbox<Mark>;
+  private readonly writer: EventWriter;
+  private readonly errands: WalErrands;
+  private readonly relations = new Map<number, Relation>();
+  private readonly tuple = new pgoutput.TupleReader();
+  private readonly before = new Int32Array(MAX_COLUMNS * 2);
+  private readonly after = new Int32Array(MAX_COLUMNS * 2);
+  /** Streams whose snapshot already holds the transactions committed before a point. */
+  private readonly copiedUpTo = new Map<StreamLane, bigint>();
+  private commitLsn = 0n;
+  private xid = 0;
+  private commitUs = 0;
+  private committedAtMs = 0;
+  /** Row messages of the running transaction so far, and the rolling hash over them. */
+  private messages = 0;
+  private hash = 0;
+  /** The running transaction lies below our position: it is checked, not delivered. */
+  private delivered = false;
+  private resumed: ChunkMark | null;
+  private skip: ChunkMark | null = null;
+
+  constructor(options: {
+    position: bigint;
+    requestedStart: bigint;
+    chunk: ChunkMark | null;
+    state: CaptureState;
+    outbox: Outbox<Mark>;
+    writer: EventWriter;
+    errands: WalErrands;
+  }) {
+    this.through = options.position;
+    this.state = options.state;
+    this.outbox = options.outbox;
+    this.writer = options.writer;
+    this.errands = options.errands;
+    this.resumed = options.chunk;
+    this.replay = new ReplayCheck(options.state.anchor, options.position, options.requestedStart);
+    for (const lane of options.state.lanes) {
+      const mark = options.state.mark(lane.label);
+      if (mark !== undefined) this.copiedUpTo.set(lane, lsnOfText(mark.from));
+    }
+  }
+
+  /** Takes one message; false when it must be waited for an errand. */
+  message(bytes: Buffer, start: number, end: number): boolean {
+    const tag = bytes[start];
+    switch (tag) {
+      case pgoutput.INSERT:
+      case pgoutput.UPDATE:
+      case pgoutput.DELETE:
+      case pgoutput.TRUNCATE:
+        return this.row(tag, bytes, start, end);
+      case pgoutput.BEGIN:
+        this.begin(bytes, start);
+        return true;
+      case pgoutput.COMMIT:
+        this.commit(bytes, start);
+        return true;
+      case pgoutput.RELATION:
+        return this.relation(bytes, start, end);
+      case pgoutput.TYPE:
+      case pgoutput.ORIGIN:
+      case pgoutput.MESSAGE:
+        return true;
+      default:
+        throw pgoutput.protocolError('a message of an unknown kind');
+    }
+  }
+
+  /** The server has sent everything up to `end`. */
+  heard(end: bigint): void {
+    if (this.inTransaction || end <= this.through) {
+      if (!this.inTransaction) this.replay.reached(end);
+      return;
+    }
+    this.replay.reached(end);
+    this.through = end;
+  }
+
+  private begin(bytes: Buffer, start: number): void {
+    this.inTransaction = true;
+    this.commitLsn = bytes.readBigUInt64BE(start + 1);
+    this.commitUs = pgoutput.timeUs(bytes, start + 9);
+    this.xid = bytes.readUInt32BE(start + 17);
+    this.committedAtMs = Math.floor(this.commitUs / 1000);
+    this.messages = 0;
+    this.hash = 0;
+    this.delivered = this.replay.begins(this.commitLsn, this.xid, this.commitUs);
+    if (this.delivered) return;
+    this.writer.beginTransaction(this.commitLsn, this.xid, this.commitUs);
+    this.skip = this.resumed;
+    this.resumed = null;
+    if (this.skip !== null && this.skip.xid !== this.xid) throw replayMismatch(this.skip);
+    if (this.copiedUpTo.size > 0) this.forgetPassedSnapshots();
+  }
+
+  private forgetPassedSnapshots(): void {
+    for (const [lane, from] of this.copiedUpTo) {
+      if (this.commitLsn >= from) this.copiedUpTo.delete(lane);
+    }
+  }
+
+  private commit(bytes: Buffer, start: number): void {
+    this.inTransaction = false;
+    if (this.delivered) return;
+    if (this.skip !== null) throw replayMismatch(this.skip);
+    this.through = bytes.readBigUInt64BE(start + 10);
+    this.state.anchor = {
+      lsn: lsnText(this.commitLsn),
+      xid: this.xid,
+      tsUs: this.commitUs,
+    };
+    this.seal(false);
+  }
+
+  /** Ends what is whole at the newest position. */
+  seal(urgent: boolean): void {
+    this.outbox.seal(
+      { position: this.through, committedAtMs: this.committedAtMs, chunk: null },
+      urgent,
+    );
+  }
+
+  /** Cuts the running transaction; a restart resumes before it and passes over what was delivered. */
+  sealChunk(): void {
+    const chunk: ChunkMark = {
+      xid: this.xid,
+      resume: lsnText(this.through),
+      skip: this.messages,
+      check: this.hash,
+      seq: this.writer.seq,
+    };
+    this.outbox.seal({ position: this.through, committedAtMs: this.committedAtMs, chunk }, false);
+  }
+
+  private row(tag: number, bytes: Buffer, start: number, end: number): boolean {
+    if (this.delivered) return true;
+    const oid = bytes.readUInt32BE(start + 1);
+    this.messages++;
+    this.hash = Math.imul(this.hash ^ (tag + oid * 31 + (end - start) * 257), 0x01000193) | 0;
+    if (this.skip !== null) {
+      this.passOver(this.skip);
+      return true;
+    }
+    if (tag === pgoutput.TRUNCATE) {
+      this.truncate(bytes, start);
+      return true;
+    }
+    const relation = this.relations.get(oid);
+    if (relation === undefined) throw pgoutput.protocolError('a change of an unknown relation');
+    const { lane, codec } = relation;
+    if (lane === null || codec === null || lane.stopped || this.copiedUpTo.has(lane)) {
+      // Ordinals count every change of the transaction, so that they do not depend on what is read.
+      this.writer.seq += bytes[start + 5] === pgoutput.KEY_TUPLE && tag === pgoutput.UPDATE ? 2 : 1;
+      return true;
+    }
+    return this.event(tag, relation, lane, codec, bytes, start, end);
+  }
+
+  private event(
+    tag: number,
+    relation: Relation,
+    lane: StreamLane,
+    codec: RowCodec,
+    bytes: Buffer,
+    start: number,
+    end: number,
+  ): boolean {
+    try {
+      if (tag === pgoutput.INSERT) this.insert(lane, codec, bytes, start, end);
+      else if (tag === pgoutput.DELETE) this.delete(lane, codec, bytes, start, end);
+      else if (!this.update(lane, codec, bytes, start, end, false)) {
+        this.completeUpdate(relation, lane, codec, Buffer.from(bytes.subarray(start, end)));
+        return false;
+      }
+      this.writer.settle();
+    } catch (error) {
+      this.refused(lane, error);
+    }
+    return true;
+  }
+
+  private refused(lane: StreamLane, error: unknown): void {
+    this.writer.rollback();
+    const failure = toPipelineError(error);
+    if (!stopsStreamOnly(failure)) throw failure;
+    this.stop(lane, failure);
+  }
+
+  /** Stops one stream; the fact travels with the next batch, if need be with one of its own. */
+  stop(lane: StreamLane, error: PipelineError): void {
+    this.state.stop(lane.label, error, this.through);
+    if (!this.inTransaction) this.seal(true);
+  }
+
+  private insert(
+    lane: StreamLane,
+    codec: RowCodec,
+    bytes: Buffer,
+    start: number,
+    end: number,
+  ): void {
+    this.tuple.read(bytes, start + 6, codec.columns, this.after);
+    this.writer.seq++;
+    this.writer.change(lane, codec, OP_CREATE, bytes, null, this.after, 0, end - start);
+  }
+
+  private delete(
+    lane: StreamLane,
+    codec: RowCodec,
+    bytes: Buffer,
+    start: number,
+    end: number,
+  ): void {
+    this.tuple.read(bytes, start + 6, codec.columns, this.before);
+    this.writer.seq++;
+    this.writer.change(lane, codec, OP_DELETE, bytes, this.before, null, 0, end - start);
+  }
+
+  /** False when a key change left cells out and they were not asked for yet. */
+  private update(
+    lane: StreamLane,
+    codec: RowCodec,
+    bytes: Buffer,
+    start: number,
+    end: number,
+    completed: boolean,
+  ): boolean {
+    const { tuple, before, after, writer } = this;
+    const kind = bytes[start + 5];
+    let pos = start + 6;
+    if (kind !== pgoutput.NEW_TUPLE) {
+      tuple.read(bytes, pos, codec.columns, before);
+      pos = tuple.end + 1;
+    }
+    tuple.read(bytes, pos, codec.columns, after);
+    let { unchanged } = tuple;
+    let rekeyed = false;
+    if (kind !== pgoutput.NEW_TUPLE) {
+      if (unchanged > 0) {
+        codec.takeKeyFrom(after, before);
+        if (kind === pgoutput.OLD_TUPLE) takeUnchanged(after, before, codec.columns);
+        unchanged = countUnchanged(after, codec.columns);
+      }
+      rekeyed = codec.keyed && codec.keyDiffers(bytes, before, after);
+    }
+    if (rekeyed && unchanged > 0 && !completed) return false;
+    const old = kind === pgoutput.OLD_TUPLE || rekeyed ? before : null;
+    writer.seq++;
+    if (!rekeyed) {
+      writer.change(lane, codec, OP_UPDATE, bytes, old, after, unchanged, end - start);
+      return true;
+    }
+    writer.change(lane, codec, OP_DELETE, bytes, before, null, 0, end - start);
+    writer.seq++;
+    writer.change(lane, codec, OP_CREATE, bytes, null, after, unchanged, end - start);
+    return true;
+  }
+
+  private completeUpdate(
+    relation: Relation,
+    lane: StreamLane,
+    codec: RowCodec,
+    message: Buffer,
+  ): void {
+    this.errands.complete(relation, message, (whole) => {
+      try {
+        this.update(lane, codec, whole, 0, whole.length, true);
+        this.writer.settle();
+      } catch (error) {
+        this.refused(lane, error);
+      }
+    });
+  }
+
+  private truncate(bytes: Buffer, start: number): void {
+    const count = bytes.readUInt32BE(start + 1);
+    for (let i = 0; i < count; i++) {
+      const relation = this.relations.get(bytes.readUInt32BE(start + 6 + i * 4));
+      const lane = relation?.lane;
+      const codec = relation?.codec;
+      if (!lane || !codec || lane.stopped || this.copiedUpTo.has(lane)) this.writer.seq++;
+      else this.writer.truncate(lane, codec);
+    }
+  }
+
+  private passOver(skip: ChunkMark): void {
+    if (this.messages < skip.skip) return;
+    if (this.hash !== skip.check) throw replayMismatch(skip);
+    this.writer.seq = skip.seq;
+    this.skip = null;
+  }
+
+  private relation(bytes: Buffer, start: number, end: number): boolean {
+    const known = this.relations.get(bytes.readUInt32BE(start + 1));
+    if (known !== undefined && bytes.compare(known.raw, 0, known.raw.length, start, end) === 0) {
+      return true;
+    }
+    const message = pgoutput.readRelation(bytes, start);
+    const lane = this.state.lane(`${message.namespace}.${message.name}`) ?? null;
+    const raw = Buffer.from(bytes.subarray(start, end));
+    const relation: Relation = { message, raw, lane, codec: null };
+    this.relations.set(message.oid, relation);
+    if (lane === null || lane.stopped) return true;
+    this.errands.compile(relation);
+    return false;
+  }
+
+  /** A row so large that it was not even read in: its stream stops. */
+  oversized(head: Buffer, length: number, limit: number): void {
+    if (this.delivered) return;
+    this.messages++;
+    const relation = this.relations.get(head.readUInt32BE(1));
+    this.hash = Math.imul(this.hash ^ length, 0x01000193) | 0;
+    this.writer.seq++;
+    if (this.skip !== null) return this.passOver(this.skip);
+    if (!relation?.lane || relation.lane.stopped || this.copiedUpTo.has(relation.lane)) return;
+    this.stop(relation.lane, tooLarge(relation.lane.label, length, limit));
+  }
+}
+
+function takeUnchanged(after: Int32Array, before: Int32Array, columns: number): void {
+  for (let i = 0; i < columns * 2; i += 2) {
+    if ((after[i] as number) >= NULL_CELL) continue;
+    after[i] = before[i] as number;
+    after[i + 1] = before[i + 1] as number;
+  }
+}
+
+function countUnchanged(spans: Int32Array, columns: number): number {
+  let count = 0;
+  for (let i = 0; i < columns * 2; i += 2) if ((spans[i] as number) < NULL_CELL) count++;
+  return count;
+}
+
+function replayMismatch(chunk: ChunkMark): PipelineError {
+  return new PipelineError(
+    'SRC_REPLAY_MISMATCH',
+    `transaction ${chunk.xid} is not repeated as it was first sent`,
+    { details: { xid: chunk.xid, delivered: chunk.skip } },
+  );
+}
