@@ -5,7 +5,6 @@ import { Connections } from './connections.ts';
 import type { Database } from './database.ts';
 import { Jobs } from './jobs.ts';
 import { migrate } from './migrate.ts';
-import { Operations } from './operations.ts';
 import { Sealer } from './sealer.ts';
 import { WorkerStore } from './worker-store.ts';
 import { Workspaces } from './workspaces.ts';
@@ -15,7 +14,6 @@ export interface Store {
   readonly workspaces: Workspaces;
   readonly actors: Actors;
   readonly connections: Connections;
-  readonly operations: Operations;
   readonly jobs: Jobs;
   readonly cleanups: Cleanups;
   readonly work: WorkerStore;
@@ -61,7 +59,6 @@ function assemble(database: Database, sealer: Sealer): Store {
     workspaces: new Workspaces(database),
     actors: new Actors(database, sealer),
     connections: new Connections(database),
-    operations: new Operations(database),
     jobs: new Jobs(database),
     cleanups: new Cleanups(database, sealer),
     work: new WorkerStore(database, sealer),

@@ -1,0 +1,173 @@
+import { randomUUID } from 'node:crypto';
+import type { FastifyInstance } from 'fastify';
+import Type from 'typebox';
+import type { ConnectorShelf } from '../../connectors/registry.ts';
+import type { CheckResult, ConnectorSpec } from '../../connectors/spi/connector.ts';
+import type { Actor, ActorKind } from '../../core/store/actors.ts';
+import { addCall, workspaceId, type ApiContext } from './api-context.ts';
+import { checkConfig, maskSecrets, unmaskSecrets } from './connector-config.ts';
+import { discoveredCatalog } from './discovered-catalog.ts';
+import { Json, Text, Uuid, WorkspaceRef } from './request-body.ts';
+import { runJob } from './synchronous-job.ts';
+
+type Config = Record<string, unknown>;
+
+interface Checkable {
+  readonly spec: ConnectorSpec;
+  check(config: Config): Promise<CheckResult>;
+}
+
+/** Sources and destinations have the same calls under two sets of field names. */
+class ActorCalls {
+  private readonly kind: ActorKind;
+  private readonly context: ApiContext;
+  private readonly shelf: ConnectorShelf<Checkable>;
+
+  constructor(kind: ActorKind, context: ApiContext) {
+    this.kind = kind;
+    this.context = context;
+    this.shelf = kind === 'source' ? context.connectors.sources : context.connectors.destinations;
+  }
+
+  addTo(app: FastifyInstance): void {
+    const { kind } = this;
+    const id = `${kind}Id`;
+    const definitionId = `${kind}DefinitionId`;
+    const byId = Type.Object({ [id]: Uuid });
+    const content = { name: Text, connectionConfiguration: Json };
+    const fresh = { ...content, [definitionId]: Uuid, workspaceId: WorkspaceRef };
+    const core = { connectionConfiguration: Json, [definitionId]: Uuid };
+    const call = addCall.bind(null, app);
+    const text = (body: unknown, field: string) => (body as Record<string, string>)[field] ?? '';
+    call(`${kind}s/create`, Type.Object(fresh), (body) =>
+      this.create(text(body, definitionId), body as NewActorBody),
+    );
+    call(`${kind}s/update`, Type.Object({ ...content, [id]: Uuid }), (body) =>
+      this.update(text(body, id), body as ActorBody),
+    );
+    call(`${kind}s/get`, byId, async (body) => this.read(await this.live(text(body, id))));
+    call(`${kind}s/list`, Type.Object({ workspaceId: WorkspaceRef }), (body) =>
+      this.list(text(body, 'workspaceId')),
+    );
+    call(`${kind}s/delete`, byId, (body) => this.remove(text(body, id)));
+    call(`${kind}s/check_connection`, byId, async (body) =>
+      this.check(await this.live(text(body, id))),
+    );
+    call(`scheduler/${kind}s/check_connection`, Type.Object(core), (body) =>
+      this.checkUnsaved(text(body, definitionId), body as CoreBody),
+    );
+  }
+
+  private async create(definitionId: string, body: NewActorBody): Promise<object> {
+    const { spec } = await this.shelf.load(definitionId.toLowerCase());
+    checkConfig(spec, body.connectionConfiguration);
+    const actor = await this.context.store.actors.create({
+      workspaceId: await workspaceId(this.context.store, body.workspaceId),
+      kind: this.kind,
+      name: body.name,
+      definitionId: spec.definitionId,
+      connector: spec.name,
+      configuration: body.connectionConfiguration,
+    });
+    return this.read(actor);
+  }
+
+  private async update(id: string, body: ActorBody): Promise<object> {
+    const stored = await this.live(id);
+    const { spec } = await this.shelf.load(stored.connector);
+    const configuration = unmaskSecrets(body.connectionConfiguration, stored.configuration);
+    checkConfig(spec, configuration);
+    await this.context.store.actors.update(id, { name: body.name, configuration });
+    return this.read({ ...stored, name: body.name, configuration });
+  }
+
+  private async list(workspace: string): Promise<object> {
+    const { store } = this.context;
+    const actors = await store.actors.list(this.kind, await workspaceId(store, workspace));
+    return { [`${this.kind}s`]: await Promise.all(actors.map((actor) => this.read(actor))) };
+  }
+
+  private async remove(id: string): Promise<undefined> {
+    await this.live(id);
+    await this.context.store.actors.remove(this.kind, id);
+  }
+
+  private async checkUnsaved(definitionId: string, body: CoreBody): Promise<object> {
+    const { spec } = await this.shelf.load(definitionId.toLowerCase());
+    const stored = body[`${this.kind}Id`];
+    const old = stored === undefined ? {} : (await this.live(stored)).configuration;
+    const configuration = unmaskSecrets(body.connectionConfiguration, old);
+    checkConfig(spec, configuration);
+    return this.check({ connector: spec.name, configuration });
+  }
+
+  /** A failed check is an answer of 200. */
+  private async check(actor: Pick<Actor, 'connector' | 'configuration'>): Promise<object> {
+    const connector = await this.shelf.load(actor.connector);
+    const { result, failure, jobInfo } = await runJob(`check_connection_${this.kind}`, () =>
+      connector.check(actor.configuration),
+    );
+    const lines = [result?.message ?? failure ?? '', ...(result?.warnings ?? [])];
+    const message = lines.filter((line) => line !== '').join('\n');
+    return {
+      status: result?.ok === true ? 'succeeded' : 'failed',
+      ...(message === '' ? {} : { message }),
+      jobInfo,
+    };
+  }
+
+  private live(id: string): Promise<Actor> {
+    return this.context.store.actors.getLive(this.kind, id);
+  }
+
+  private async read(actor: Actor): Promise<object> {
+    const { spec } = await this.shelf.load(actor.connector);
+    return {
+      [`${this.kind}DefinitionId`]: actor.definitionId,
+      [`${this.kind}Id`]: actor.id,
+      workspaceId: actor.workspaceId,
+      connectionConfiguration: maskSecrets(spec, actor.configuration),
+      name: actor.name,
+      [`${this.kind}Name`]: spec.title,
+    };
+  }
+}
+
+interface CoreBody {
+  readonly connectionConfiguration: Config;
+  readonly sourceId?: string;
+  readonly destinationId?: string;
+}
+
+interface ActorBody {
+  readonly name: string;
+  readonly connectionConfiguration: Config;
+}
+
+interface NewActorBody extends ActorBody {
+  readonly workspaceId: string;
+}
+
+export function addActorRoutes(app: FastifyInstance, context: ApiContext): void {
+  new ActorCalls('source', context).addTo(app);
+  new ActorCalls('destination', context).addTo(app);
+  addCall(app, 'sources/discover_schema', Type.Object({ sourceId: Uuid }), (body) =>
+    discover(context, body.sourceId),
+  );
+}
+
+/** A failed discovery is an answer of 200 without a catalog. */
+async function discover({ store, connectors }: ApiContext, sourceId: string): Promise<object> {
+  const actor = await store.actors.getLive('source', sourceId);
+  const source = await connectors.sources.load(actor.connector);
+  const { result, jobInfo } = await runJob('discover_schema', () =>
+    source.discover(actor.configuration),
+  );
+  if (result === undefined) return { jobInfo };
+  const warnings = result.flatMap((each) => (each.warning === undefined ? [] : [each.warning]));
+  return {
+    catalog: discoveredCatalog(result),
+    catalogId: randomUUID(),
+    jobInfo: { ...jobInfo, logs: { logLines: warnings } },
+  };
+}

@@ -1,0 +1,44 @@
+import type { FastifyInstance } from 'fastify';
+import type { Static, TSchema } from 'typebox';
+import type { Connectors } from '../../connectors/registry.ts';
+import type { Logger } from '../../core/observe/logger.ts';
+import { DEFAULT_WORKSPACE_ID } from '../../core/store/workspaces.ts';
+import type { Store } from '../../core/store/store.ts';
+import { bodyReader } from './request-body.ts';
+
+/** What the routes of the configuration API work with. */
+export interface ApiContext {
+  readonly store: Store;
+  readonly connectors: Connectors;
+  readonly logger: Logger;
+}
+
+/** Airbyte's calls are all POST with one JSON object; undefined answers 204. */
+export function addCall<S extends TSchema>(
+  app: FastifyInstance,
+  path: string,
+  request: S,
+  answer: (body: Static<S>) => Promise<object | undefined>,
+): void {
+  const read = bodyReader(request);
+  app.post(`/api/v1/${path}`, async (incoming, reply) => {
+    const result = await answer(read(incoming.body));
+    return result === undefined ? reply.code(204).send() : reply.send(result);
+  });
+}
+
+/** A workspace by id or by slug. Throws API_NOT_FOUND. */
+export async function workspaceId(store: Store, ref: string): Promise<string> {
+  if (ref === DEFAULT_WORKSPACE_ID) return ref;
+  const found = (await store.workspaces.list()).find(
+    (each) => each.id === ref || each.slug === ref,
+  );
+  return found?.id ?? (await store.workspaces.get(asUuid(ref))).id;
+}
+
+/** A text that is no UUID names nothing, but must not reach a uuid column. */
+function asUuid(ref: string): string {
+  return /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(ref)
+    ? ref
+    : '00000000-0000-0000-0000-000000000000';
+}

@@ -1,0 +1,89 @@
+import type { Job } from '../../core/store/jobs.ts';
+import type { Store } from '../../core/store/store.ts';
+import type {
+  ConnectionReport,
+  ConnectionStreamReport,
+  NamedStream,
+  SourceReport,
+  SourceStreamReport,
+} from '../../core/store/work.ts';
+import { selectedStreams } from '../../core/store/connection-document.ts';
+import { jobRead } from './job-shapes.ts';
+
+/** What its workers last said about a connection: both reports whole with their ages, the streams
+ * with both ends side by side, totals, lag, the last job, and what a stopped one waits for. */
+export async function connectionStatus(store: Store, connectionId: string): Promise<object> {
+  const connection = await store.connections.get(connectionId);
+  const captureId = await store.work.captureIdOf(connection.sourceId);
+  const source = await store.work.sourceReport(captureId);
+  const sink = await store.work.connectionReport(connectionId);
+  const cleanup = await store.cleanups.pendingFor(connection.sourceId);
+  const job = await store.jobs.last(connectionId);
+  const streams = selectedStreams(connection.document).map(({ stream }) =>
+    streamStatus(
+      { namespace: stream.namespace ?? '', name: stream.name },
+      source?.report,
+      sink?.report,
+    ),
+  );
+  return {
+    connectionId,
+    status: connection.status,
+    ...(source && { sourceReport: { ...source.report, ageSeconds: source.ageMs / 1000 } }),
+    ...(sink && { connectionReport: { ...sink.report, ageSeconds: sink.ageMs / 1000 } }),
+    streams,
+    ...totals(source?.report, sink?.report),
+    ...(cleanup === null ? {} : { waitingFor: `the source's clean-up before ${cleanup}`.trim() }),
+    ...lastJob(job),
+  };
+}
+
+function lastJob(job: Job | null): object {
+  return job === null ? {} : { lastJob: jobRead(job) };
+}
+
+function streamStatus(
+  stream: NamedStream,
+  source: SourceReport | undefined,
+  sink: ConnectionReport | undefined,
+): object {
+  const captured = source?.streams.find((each) => same(each, stream));
+  const delivered = sink?.streams.find((each) => same(each, stream));
+  const error = captured?.error ?? delivered?.error;
+  return {
+    name: stream.name,
+    ...(stream.namespace === '' ? {} : { namespace: stream.namespace }),
+    ...capturedPart(captured),
+    ...deliveredPart(delivered),
+    ...(error === undefined ? {} : { error }),
+  };
+}
+
+function capturedPart(stream: SourceStreamReport | undefined): object {
+  if (stream === undefined) return {};
+  const { phase, rowsDone, rowsEstimate } = stream;
+  return { sourcePhase: phase, rowsDone, ...(rowsEstimate === null ? {} : { rowsEstimate }) };
+}
+
+function deliveredPart(stream: ConnectionStreamReport | undefined): object {
+  if (stream === undefined) return {};
+  const { phase, records, bytes, watermarkMs } = stream;
+  return { destinationPhase: phase, records, bytes, watermarkMs };
+}
+
+function totals(source: SourceReport | undefined, sink: ConnectionReport | undefined): object {
+  const sum = (pick: (stream: ConnectionStreamReport) => number): number =>
+    (sink?.streams ?? []).reduce((total, stream) => total + pick(stream), 0);
+  const behind = (sink?.partitions ?? []).reduce((total, p) => total + (p.end - p.durable), 0);
+  return {
+    lagBytes: source?.lagBytes ?? 0,
+    lagSeconds: (source?.lagMs ?? 0) / 1000,
+    lagRecords: behind,
+    records: sum((stream) => stream.records),
+    bytes: sum((stream) => stream.bytes),
+  };
+}
+
+function same(a: NamedStream, b: NamedStream): boolean {
+  return a.name === b.name && a.namespace === b.namespace;
+}

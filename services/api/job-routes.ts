@@ -1,0 +1,68 @@
+import type { FastifyInstance } from 'fastify';
+import { text } from 'node:stream/consumers';
+import Type, { type Static } from 'typebox';
+import { addCall, type ApiContext } from './api-context.ts';
+import { parseJson } from './http-server.ts';
+import { attemptRead, jobInfo, jobRead } from './job-shapes.ts';
+import { bodyReader, InvalidRequest, Text } from './request-body.ts';
+
+const PAGE_SIZE = 200;
+
+/** Documentation and scripts write the id as a number or as text. */
+const JobId = Type.Object({
+  id: Type.Union([Type.Integer({ minimum: 0 }), Type.String({ pattern: String.raw`^\d{1,15}$` })]),
+});
+
+const JobList = Type.Object({
+  configTypes: Type.Array(Text, { minItems: 1 }),
+  configId: Type.Optional(Text),
+  pagination: Type.Optional(
+    Type.Object({
+      pageSize: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000 })),
+      rowOffset: Type.Optional(Type.Integer({ minimum: 0 })),
+    }),
+  ),
+});
+
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
+export function addJobRoutes(app: FastifyInstance, context: ApiContext): void {
+  const { store } = context;
+  const find = (body: Static<typeof JobId>) => store.jobs.get(Number(body.id));
+  addCall(app, 'jobs/get', JobId, async (body) => jobInfo(store, await find(body)));
+  addCall(app, 'jobs/list', JobList, (body) => list(context, body));
+  addCall(app, 'jobs/cancel', JobId, async (body) => {
+    const job = await find(body);
+    await store.jobs.cancel(job.id);
+    return jobInfo(store, await store.jobs.get(job.id));
+  });
+  addListByGet(app, context);
+}
+
+/** A GET with a body, as widely copied documentation has it; Fastify reads no body for GET. */
+function addListByGet(app: FastifyInstance, context: ApiContext): void {
+  const read = bodyReader(JobList);
+  app.get('/api/v1/jobs/list', async (request) =>
+    list(context, read(parseJson(await text(request.raw)))),
+  );
+}
+
+async function list({ store }: ApiContext, body: Static<typeof JobList>): Promise<object> {
+  if (body.configId !== undefined && !UUID.test(body.configId)) {
+    throw new InvalidRequest([{ propertyPath: 'configId', message: 'has not the right form' }]);
+  }
+  const { jobs, total } = await store.jobs.list({
+    configTypes: body.configTypes,
+    connectionId: body.configId ?? null,
+    limit: body.pagination?.pageSize ?? PAGE_SIZE,
+    offset: body.pagination?.rowOffset ?? 0,
+  });
+  const attempts = await store.jobs.attempts(jobs.map((job) => job.id));
+  return {
+    jobs: jobs.map((job) => ({
+      job: jobRead(job),
+      attempts: attempts.filter((each) => each.jobId === job.id).map(attemptRead),
+    })),
+    totalJobCount: total,
+  };
+}

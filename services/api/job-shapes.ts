@@ -1,0 +1,69 @@
+import type { Attempt, Job } from '../../core/store/jobs.ts';
+import type { Store } from '../../core/store/store.ts';
+
+/** Lines of a log that one answer carries; what is older is counted, never left out in silence. */
+const LOG_LINES = 1000;
+
+/** Airbyte's JobRead; times in seconds, absent rather than null. */
+export function jobRead(job: Job): object {
+  return {
+    id: job.id,
+    configType: job.configType,
+    configId: job.connectionId,
+    enabledStreams: job.streams,
+    createdAt: seconds(job.createdAt),
+    updatedAt: seconds(job.updatedAt),
+    ...(job.startedAt === null ? {} : { startedAt: seconds(job.startedAt) }),
+    status: job.status,
+  };
+}
+
+/** Airbyte's AttemptRead. */
+export function attemptRead(attempt: Attempt): object {
+  const sum = (pick: 'recordsCommitted' | 'bytesCommitted'): number =>
+    attempt.streamStats.reduce((total, { stats }) => total + stats[pick], 0);
+  const recordsCommitted = sum('recordsCommitted');
+  const bytesCommitted = sum('bytesCommitted');
+  const emitted = { recordsEmitted: recordsCommitted, bytesEmitted: bytesCommitted };
+  return {
+    id: attempt.number,
+    status: attempt.status,
+    createdAt: seconds(attempt.createdAt),
+    updatedAt: seconds(attempt.updatedAt),
+    ...(attempt.endedAt === null ? {} : { endedAt: seconds(attempt.endedAt) }),
+    bytesSynced: bytesCommitted,
+    recordsSynced: recordsCommitted,
+    totalStats: { ...emitted, recordsCommitted, bytesCommitted },
+    streamStats: attempt.streamStats.map((each) => ({
+      ...each,
+      stats: {
+        recordsEmitted: each.stats.recordsCommitted,
+        bytesEmitted: each.stats.bytesCommitted,
+        ...each.stats,
+      },
+    })),
+    ...(attempt.failures.length === 0
+      ? {}
+      : { failureSummary: { failures: attempt.failures, partialSuccess: recordsCommitted > 0 } }),
+  };
+}
+
+/** Airbyte's JobInfoRead: attempts with their logs. */
+export async function jobInfo(store: Store, job: Job): Promise<object> {
+  const attempts = await store.jobs.attempts([job.id]);
+  const wrapped = attempts.map(async (attempt) => ({
+    attempt: attemptRead(attempt),
+    logs: { logLines: await logLines(store, attempt) },
+  }));
+  return { job: jobRead(job), attempts: await Promise.all(wrapped) };
+}
+
+async function logLines(store: Store, { jobId, number }: Attempt): Promise<string[]> {
+  const lines = await store.jobs.logLines(jobId, number, LOG_LINES + 1);
+  if (lines.length <= LOG_LINES) return lines;
+  return [`(only the last ${LOG_LINES} lines)`, ...lines.slice(-LOG_LINES)];
+}
+
+function seconds(milliseconds: number): number {
+  return Math.floor(milliseconds / 1000);
+}
