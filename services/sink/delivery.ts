@@ -113,8 +113,8 @@ export class Delivery {
   }
 
   private async open(state: StreamState): Promise<void> {
-    const [topic] = await this.options.admin.describe([state.topic]);
-    if (topic === undefined) {
+    const topic = await this.options.admin.find(state.topic);
+    if (topic === null) {
       state.due = Date.now() + TOPIC_POLL_MS;
       return;
     }

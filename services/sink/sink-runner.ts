@@ -8,7 +8,7 @@ import type {
   DestinationWriter,
 } from '../../connectors/spi/destination.ts';
 import type { KafkaClient } from '../../topics/kafka-client.ts';
-import { topicName } from '../../topics/naming.ts';
+import { streamTopic } from '../../topics/naming.ts';
 import { Delivery } from './delivery.ts';
 import { DeliveryStatus } from './delivery-status.ts';
 
@@ -78,7 +78,7 @@ export class SinkRunner {
       const delivery = new Delivery({
         streams: work.streams.map((stream) => ({
           stream: destinationStream(stream),
-          topic: topicName(topicPrefix, work.sourceName, stream),
+          topic: streamTopic(topicPrefix, work.sourceName, stream),
         })),
         writer,
         reader,

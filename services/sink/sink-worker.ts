@@ -5,7 +5,7 @@ import { LeaseKeeper, type LeasedUnit } from '../../core/run/lease-keeper.ts';
 import { ReportLoop } from '../../core/run/report-loop.ts';
 import type { Service } from '../../core/run/service.ts';
 import type { ConnectionWork, WorkStore } from '../../core/store/work.ts';
-import { loadDestination } from '../../connectors/registry.ts';
+import { connectors } from '../../connectors/registry.ts';
 import type { KafkaClient } from '../../topics/kafka-client.ts';
 import { SinkRunner } from './sink-runner.ts';
 
@@ -50,7 +50,7 @@ async function deliverConnection(
   await mkdir(scratchFolder, { recursive: true });
   const runner = new SinkRunner({
     work,
-    connector: await loadDestination(work.connector),
+    connector: await connectors.destinations.load(work.connector),
     kafka: options.kafka,
     topicPrefix: options.topicPrefix,
     scratchFolder,

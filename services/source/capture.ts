@@ -2,7 +2,8 @@ import { failpoint } from '../../core/run/failpoints.ts';
 import type { SourceBatch, SourceReader } from '../../connectors/spi/source.ts';
 import type { StreamId } from '../../schemas/catalog/stream-id.ts';
 import type { Positions } from '../../topics/positions/positions.ts';
-import type { TopicPart, TransactionWriter } from '../../topics/produce/transaction-writer.ts';
+import type { TopicPart } from '../../topics/produce/batch-sender.ts';
+import type { TransactionWriter } from '../../topics/produce/transaction-writer.ts';
 
 /** A streaming transaction that its process leaves open holds up readers for this long at most. */
 export const STREAMING_TRANSACTION_MS = 60_000;

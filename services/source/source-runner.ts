@@ -4,7 +4,7 @@ import { Backoff } from '../../core/run/backoff.ts';
 import type { SourceWork } from '../../core/store/work.ts';
 import type { Source } from '../../connectors/spi/source.ts';
 import type { KafkaClient } from '../../topics/kafka-client.ts';
-import { transactionalId } from '../../topics/naming.ts';
+import { sourceTransactionalId } from '../../topics/naming.ts';
 import type { TransactionWriter } from '../../topics/produce/transaction-writer.ts';
 import { capture, STREAMING_TRANSACTION_MS } from './capture.ts';
 import { SourceStatus } from './source-status.ts';
@@ -104,6 +104,18 @@ export class SourceRunner {
       }
     } finally {
       await writer.close();
+    }
+  }
+
+  private async openWriter(timeoutMs: number): Promise<TransactionWriter> {
+    const { work, kafka, topicPrefix } = this.options;
+    const writer = kafka.transactionWriter(sourceTransactionalId(topicPrefix, work.sourceId));
+    try {
+      await writer.open({ timeoutMs });
+      return writer;
+    } catch (error) {
+      await writer.close();
+      throw error;
     }
   }
 

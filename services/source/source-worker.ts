@@ -2,7 +2,7 @@ import type { Logger } from '../../core/observe/logger.ts';
 import { LeaseKeeper, type LeasedUnit } from '../../core/run/lease-keeper.ts';
 import type { Service } from '../../core/run/service.ts';
 import type { SourceWork, WorkStore } from '../../core/store/work.ts';
-import { loadSource } from '../../connectors/registry.ts';
+import { connectors } from '../../connectors/registry.ts';
 import type { KafkaClient } from '../../topics/kafka-client.ts';
 import { ReportLoop } from '../../core/run/report-loop.ts';
 import { SourceRunner } from './source-runner.ts';
@@ -44,7 +44,7 @@ async function captureSource(
 ): Promise<void> {
   const runner = new SourceRunner({
     work,
-    connector: await loadSource(work.connector),
+    connector: await connectors.sources.load(work.connector),
     kafka: options.kafka,
     topicPrefix: options.topicPrefix,
     topicPartitions: options.topicPartitions,

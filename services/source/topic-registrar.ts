@@ -9,8 +9,8 @@ import type { StreamId } from '../../schemas/catalog/stream-id.ts';
 import type { StreamSchema } from '../../schemas/envelope/stream-schema.ts';
 import type { SchemaIds } from '../../connectors/spi/source.ts';
 import type { TopicAdmin } from '../../topics/admin/topic-admin.ts';
-import { cdcTopic } from '../../topics/admin/topic-defaults.ts';
-import { topicName } from '../../topics/naming.ts';
+import { streamTopicPlan } from '../../topics/admin/topic-defaults.ts';
+import { streamTopic, truncateSubject } from '../../topics/naming.ts';
 import type { SchemaRegistry } from '../../topics/registry/schema-registry.ts';
 
 export interface TopicRegistrarOptions {
@@ -32,12 +32,12 @@ export class TopicRegistrar {
 
   topicOf(stream: StreamId): string {
     const { prefix, sourceName } = this.options;
-    return topicName(prefix, sourceName, stream);
+    return streamTopic(prefix, sourceName, stream);
   }
 
   /** Partitions the stream's topic has, or will have when it is made. */
   async partitionsOf(stream: StreamId): Promise<number> {
-    const [found] = await this.options.admin.describe([this.topicOf(stream)]);
+    const found = await this.options.admin.find(this.topicOf(stream));
     return found?.partitions.length ?? this.options.partitions;
   }
 
@@ -45,12 +45,13 @@ export class TopicRegistrar {
   async register(schema: StreamSchema): Promise<SchemaIds> {
     const topic = this.topicOf(schema.stream);
     const keyed = schema.key.length > 0;
-    await this.options.admin.ensure([cdcTopic(topic, keyed, this.options.partitions)]);
+    const partitions = await this.partitionsOf(schema.stream);
+    await this.options.admin.ensure([streamTopicPlan(topic, keyed, partitions)]);
     const subjects = subjectsOf(topic);
     const { registry } = this.options;
     const key = keyed ? await registry.register(subjects.key, keyAvroSchema(topic, schema)) : 0;
     const value = await registry.register(subjects.value, valueAvroSchema(topic, schema));
-    const truncateKey = await registry.register(`${topic}-truncate`, truncateKeySchema(topic));
+    const truncateKey = await registry.register(truncateSubject(topic), truncateKeySchema(topic));
     return { key, value, truncateKey };
   }
 }

@@ -1,0 +1,132 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { PipelineError } from '../../../../core/errors/pipeline-error.ts';
+import type {
+  ChangeBatch,
+  DestinationWriter,
+  PartitionTarget,
+} from '../../../../connectors/spi/destination.ts';
+import { Lane } from '../../../../services/sink/lane.ts';
+
+function target(name: string, partition = 0): PartitionTarget {
+  return {
+    stream: {
+      stream: { namespace: 'public', name },
+      namespace: null,
+      name,
+      mode: 'append',
+      primaryKey: [],
+    },
+    topic: `t.${name}`,
+    partition,
+  };
+}
+
+function batch(to: PartitionTarget, firstOffset: number, bytes = 10): ChangeBatch {
+  return {
+    target: to,
+    firstOffset,
+    nextOffset: firstOffset + 1,
+    records: {
+      count: 1,
+      bytes: Buffer.alloc(bytes),
+      offsets: Float64Array.of(firstOffset),
+      keyStarts: Int32Array.of(-1),
+      keyEnds: Int32Array.of(-1),
+      valueStarts: Int32Array.of(0),
+      valueEnds: Int32Array.of(bytes),
+    },
+  };
+}
+
+/** A writer that applies in order and refuses what it is told to. */
+class Recorder {
+  readonly calls: string[][] = [];
+  refuse: (batches: readonly ChangeBatch[]) => PipelineError | null = () => null;
+
+  readonly writer: DestinationWriter = {
+    lanes: 1,
+    open: () => Promise.resolve(null),
+    durableOffset: () => 0,
+    flush: () => Promise.resolve(),
+    close: () => Promise.resolve(),
+    write: async (batches) => {
+      await Promise.resolve();
+      const error = this.refuse(batches);
+      if (error !== null) throw error;
+      this.calls.push(
+        batches.map((b) => `${b.target.stream.name}/${b.target.partition}@${b.firstOffset}`),
+      );
+    },
+  };
+}
+
+function laneOn(recorder: Recorder): { lane: Lane; stopped: string[] } {
+  const stopped: string[] = [];
+  const lane = new Lane(recorder.writer, {
+    written: () => undefined,
+    streamStopped: (label, error) => stopped.push(`${label} ${error.code}`),
+  });
+  return { lane, stopped };
+}
+
+describe('Lane', () => {
+  it('keeps the order of every partition and puts no partition twice into a call', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.nat(3), { maxLength: 40 }), async (partitions) => {
+        const recorder = new Recorder();
+        const { lane } = laneOn(recorder);
+        partitions.forEach((partition, offset) => lane.push(batch(target('a', partition), offset)));
+        await lane.settled(0);
+        const written = recorder.calls.flat();
+        for (const call of recorder.calls) {
+          expect(new Set(call.map((entry) => entry.split('@')[0])).size).toBe(call.length);
+        }
+        for (const partition of new Set(partitions)) {
+          const expected = partitions.flatMap((p, offset) =>
+            p === partition ? [`a/${partition}@${offset}`] : [],
+          );
+          expect(written.filter((entry) => entry.startsWith(`a/${partition}@`))).toEqual(expected);
+        }
+      }),
+    );
+  });
+
+  it('goes on without the one stream that is to blame', async () => {
+    const recorder = new Recorder();
+    recorder.refuse = (batches) =>
+      batches.some((b) => b.target.stream.name === 'bad')
+        ? new PipelineError('DST_VALUE', 'no', { details: { stream: 'public.bad' } })
+        : null;
+    const { lane, stopped } = laneOn(recorder);
+    lane.push(batch(target('first'), 0));
+    lane.push(batch(target('bad'), 0));
+    lane.push(batch(target('good'), 0));
+    lane.push(batch(target('bad'), 1));
+    await lane.settled(0);
+    expect(stopped).toEqual(['public.bad DST_VALUE']);
+    expect(recorder.calls.flat()).toEqual(['first/0@0', 'good/0@0']);
+    expect(lane.bytes).toBe(0);
+  });
+
+  it('fails as a whole on an error that blames no stream, and on a fence', async () => {
+    for (const error of [
+      new PipelineError('DST_UNAVAILABLE', 'gone'),
+      new PipelineError('SNK_FENCED', 'moved on', { details: { stream: 'public.a' } }),
+    ]) {
+      const recorder = new Recorder();
+      recorder.refuse = () => error;
+      const { lane } = laneOn(recorder);
+      lane.push(batch(target('a'), 0));
+      await expect(lane.settled(0)).rejects.toBe(error);
+    }
+  });
+
+  it('lets a reader wait for room', async () => {
+    const recorder = new Recorder();
+    const { lane } = laneOn(recorder);
+    for (let offset = 0; offset < 10; offset++) lane.push(batch(target('a'), offset, 100));
+    await lane.settled(300);
+    expect(lane.bytes).toBeLessThanOrEqual(300);
+  });
+});
