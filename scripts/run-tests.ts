@@ -4,7 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { kafkaHome } from '../deploy/local/kafka.ts';
+import { mariadbPrograms } from '../deploy/local/mariadb.ts';
 import { minioProgram } from '../deploy/local/minio.ts';
+import { mysqlPrograms } from '../deploy/local/mysql.ts';
 
 /**
  * `npm test`: fetches the real servers, runs every suite, ends with the line `N passed, N failed`.
@@ -31,7 +33,7 @@ interface Tally {
 
 /** Here, not in a test's set-up: building MinIO takes minutes, and a hook's time would run out. */
 async function fetchServers(): Promise<void> {
-  for (const fetchServer of [kafkaHome, minioProgram]) {
+  for (const fetchServer of [kafkaHome, minioProgram, mysqlPrograms, mariadbPrograms]) {
     try {
       await fetchServer();
     } catch (error) {

@@ -5,7 +5,9 @@ import { freePort, portIsFree } from './free-port.ts';
 import { startKafka } from './kafka.ts';
 import { readServerRecord, STOP_TIMEOUT_MS } from './local-server.ts';
 import type { LocalServer, ServerRecord } from './local-server.ts';
+import { startMariadb } from './mariadb.ts';
 import { MINIO_ACCESS_KEY, MINIO_SECRET_KEY, startMinio } from './minio.ts';
+import { startMysql } from './mysql.ts';
 import { startPostgres } from './postgres.ts';
 import { endProcess, isAlive } from './process.ts';
 
@@ -27,6 +29,16 @@ const KINDS = {
     preferredPort: 25_432,
     credentials: { username: 'postgres', password: '' },
     start: startPostgres,
+  },
+  mysql: {
+    preferredPort: 23_306,
+    credentials: { username: 'root', password: '' },
+    start: startMysql,
+  },
+  mariadb: {
+    preferredPort: 23_307,
+    credentials: { username: 'root', password: '' },
+    start: startMariadb,
   },
 } as const satisfies Record<string, StackKind>;
 

@@ -3,7 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startKafka, type KafkaOptions } from '../../deploy/local/kafka.ts';
 import type { LocalServer } from '../../deploy/local/local-server.ts';
+import { startMariadb, type MariadbOptions } from '../../deploy/local/mariadb.ts';
 import { startMinio, type MinioOptions } from '../../deploy/local/minio.ts';
+import { startMysql, type MysqlOptions } from '../../deploy/local/mysql.ts';
 import { startPostgres, type PostgresOptions } from '../../deploy/local/postgres.ts';
 
 /**
@@ -26,6 +28,14 @@ export function kafkaContext(options: Without<KafkaOptions> = {}): Promise<Serve
 
 export function minioContext(options: Without<MinioOptions> = {}): Promise<ServerContext> {
   return inThrowAwayFolder('minio', (folder) => startMinio({ ...options, folder }));
+}
+
+export function mysqlContext(options: Without<MysqlOptions> = {}): Promise<ServerContext> {
+  return inThrowAwayFolder('mysql', (folder) => startMysql({ ...options, folder }));
+}
+
+export function mariadbContext(options: Without<MariadbOptions> = {}): Promise<ServerContext> {
+  return inThrowAwayFolder('mariadb', (folder) => startMariadb({ ...options, folder }));
 }
 
 async function inThrowAwayFolder(
