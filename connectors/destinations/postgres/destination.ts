@@ -1,0 +1,40 @@
+import { PipelineError } from '../../../core/errors/pipeline-error.ts';
+import { streamLabel } from '../../../schemas/catalog/stream-id.ts';
+import type { Destination } from '../../spi/destination.ts';
+import { checkTarget } from './check.ts';
+import { parseConfig } from './config.ts';
+import { fittingName, OFFSETS_TABLE } from './identifiers.ts';
+import { spec } from './spec.ts';
+import { DEFAULT_LIMITS, PostgresWriter } from './writer.ts';
+
+/** Tables in Postgres: one typed table per stream, each batch and its offset in one transaction. */
+export const destination: Destination = {
+  spec,
+  async check(config) {
+    try {
+      return await checkTarget(parseConfig(config));
+    } catch (error) {
+      if (!(error instanceof PipelineError)) throw error;
+      return { ok: false, message: `${error.message}. ${error.spec.fix}` };
+    }
+  },
+  validateStream(config, stream) {
+    parseConfig(config);
+    const label = streamLabel(stream.stream);
+    if (stream.mode === 'append_dedup' && stream.primaryKey.length === 0) {
+      throw invalid(label, 'append_dedup needs a primary key; choose one, or append');
+    }
+    if (fittingName(stream.name) === OFFSETS_TABLE) {
+      throw invalid(label, `"${OFFSETS_TABLE}" is the name of our own table`);
+    }
+  },
+  async open(options) {
+    return new PostgresWriter(options, parseConfig(options.config), DEFAULT_LIMITS);
+  },
+};
+
+function invalid(stream: string, what: string): PipelineError {
+  return new PipelineError('CFG_INVALID_CONNECTOR', `stream ${stream}: ${what}`, {
+    details: { stream },
+  });
+}

@@ -1,0 +1,102 @@
+import type { Client, Connection, Submittable } from 'pg';
+
+/** One statement of an exchange; a Buffer parameter is sent in binary form, a string as text. */
+export interface Statement {
+  readonly text: string;
+  readonly values?: readonly (string | number | Buffer | null)[];
+  /** Body of a `COPY ... FROM STDIN`, whole. */
+  readonly copyData?: Buffer;
+}
+
+/** Rows of one statement, every value as text. */
+export type Rows = (string | null)[][];
+
+export interface StatementResult {
+  readonly rows: Rows;
+  /** Rows touched, from the command tag. */
+  readonly count: number;
+}
+
+/** A server error with the number of the statement that met it. */
+export interface ExchangeError extends Error {
+  readonly code?: string;
+  statementIndex?: number;
+}
+
+/**
+ * Sends statements in one round trip: all are on the wire before the first answer, behind them one
+ * Sync. After a failure the server ignores the rest up to the Sync, a COMMIT among them, so what
+ * follows a failed statement never happens. `pg`'s own queue waits for every answer instead.
+ */
+export function exchange(
+  client: Client,
+  statements: readonly Statement[],
+): Promise<StatementResult[]> {
+  return new Promise((resolve, reject) => {
+    const done = (error: Error | null, results: StatementResult[]) =>
+      error === null ? resolve(results) : reject(error);
+    client.query(new Exchange(statements, done));
+  });
+}
+
+interface RawConnection extends Connection {
+  readonly stream: Connection['stream'] & { cork(): void; uncork(): void };
+  sendCopyFromChunk(chunk: Buffer): void;
+  endCopyFrom(): void;
+}
+
+class Exchange implements Submittable {
+  private readonly statements: readonly Statement[];
+  private readonly done: (error: Error | null, results: StatementResult[]) => void;
+  private readonly results: StatementResult[] = [];
+  private rows: Rows = [];
+
+  constructor(
+    statements: readonly Statement[],
+    done: (error: Error | null, results: StatementResult[]) => void,
+  ) {
+    this.statements = statements;
+    this.done = done;
+  }
+
+  submit(connection: Connection): void {
+    const raw = connection as RawConnection;
+    raw.stream.cork();
+    for (const statement of this.statements) {
+      raw.parse({ text: statement.text, name: '', types: [] }, true);
+      raw.bind({ values: (statement.values ?? []) as never }, true);
+      raw.execute({}, true);
+      if (statement.copyData !== undefined) {
+        raw.sendCopyFromChunk(statement.copyData);
+        raw.endCopyFrom();
+      }
+    }
+    raw.sync();
+    raw.stream.uncork();
+  }
+
+  handleDataRow(message: { fields: (string | null)[] }): void {
+    this.rows.push(message.fields);
+  }
+
+  handleCommandComplete(message: { text: string }): void {
+    this.results.push({ rows: this.rows, count: Number(/\d+$/.exec(message.text)?.[0] ?? 0) });
+    this.rows = [];
+  }
+
+  handleError(error: ExchangeError): void {
+    error.statementIndex = this.results.length;
+    this.done(error, this.results);
+  }
+
+  handleReadyForQuery(): void {
+    this.done(null, this.results);
+  }
+
+  handleRowDescription(): void {}
+  handlePortalSuspended(): void {}
+  handleEmptyQuery(): void {}
+  /** The data follows the statement at once; the server's invitation needs no answer. */
+  handleCopyInResponse(): void {}
+  handleCopyData(): void {}
+}

@@ -1,0 +1,154 @@
+import { arrayItems, arrayLiteral, literal, OFFSETS_TABLE, quoted } from './identifiers.ts';
+import type { Rows, Statement } from './exchange.ts';
+
+/**
+ * The bookkeeping table: per partition the next offset, stored in the same transaction as the rows
+ * (invariants 3 and 6), and what identifies the table that the rows are in.
+ */
+export function createOffsets(schema: string): Statement {
+  return {
+    text: `CREATE TABLE IF NOT EXISTS ${offsetsTable(schema)} (
+      connection_id text NOT NULL, topic text NOT NULL, partition integer NOT NULL,
+      next_offset bigint, table_schema text NOT NULL, table_name text NOT NULL,
+      table_oid oid, table_filenode oid, table_columns text[], highest_partition integer NOT NULL,
+      updated_at timestamp with time zone NOT NULL DEFAULT now(),
+      PRIMARY KEY (connection_id, topic, partition))`,
+  };
+}
+
+export function offsetsTable(schema: string): string {
+  return `${quoted(schema)}.${quoted(OFFSETS_TABLE)}`;
+}
+
+export interface StoredPartition {
+  readonly partition: number;
+  /** Null until a batch has been applied. */
+  readonly nextOffset: number | null;
+  readonly schema: string;
+  readonly table: string;
+  /** 0 while there is no table, because no schema was known. */
+  readonly oid: number;
+  /** Changes when the table's contents are replaced: TRUNCATE, VACUUM FULL, a rewrite. */
+  readonly filenode: number;
+  /** The source's columns that we made. */
+  readonly columns: readonly string[];
+  /** The highest partition ever opened: a lower one without a row was deleted by somebody. */
+  readonly highest: number;
+}
+
+export function selectPartitions(schema: string, connectionId: string, topic: string): Statement {
+  return {
+    text: `SELECT partition, next_offset, table_schema, table_name, coalesce(table_oid,0),
+        coalesce(table_filenode,0), coalesce(table_columns,'{}'), highest_partition
+      FROM ${offsetsTable(schema)} WHERE connection_id=$1 AND topic=$2`,
+    values: [connectionId, topic],
+  };
+}
+
+export function readPartitions(rows: Rows): StoredPartition[] {
+  return rows.map(([partition, next, schema, table, oid, filenode, columns, highest]) => ({
+    partition: Number(partition),
+    nextOffset: next === null ? null : Number(next),
+    schema: schema as string,
+    table: table as string,
+    oid: Number(oid),
+    filenode: Number(filenode),
+    columns: arrayItems(columns as string),
+    highest: Number(highest),
+  }));
+}
+
+/** Makes the rows of all partitions up to `partition`, so that a missing one is known to be lost. */
+export function insertPartitions(
+  schema: string,
+  connectionId: string,
+  topic: string,
+  partition: number,
+  table: { readonly schema: string; readonly table: string },
+): Statement[] {
+  const values = [connectionId, topic, partition];
+  return [
+    {
+      text: `INSERT INTO ${offsetsTable(schema)}
+          (connection_id, topic, partition, table_schema, table_name, highest_partition)
+        SELECT $1, $2, p, $4, $5, $3::int FROM generate_series(0, $3::int) AS p
+        ON CONFLICT DO NOTHING`,
+      values: [...values, table.schema, table.table],
+    },
+    {
+      text: `UPDATE ${offsetsTable(schema)} SET highest_partition=$3::int
+        WHERE connection_id=$1 AND topic=$2 AND highest_partition<$3::int`,
+      values,
+    },
+  ];
+}
+
+/** Notes which table the topic's rows are in, and the columns we made. */
+export function identifyTable(
+  schema: string,
+  connectionId: string,
+  topic: string,
+  table: { readonly schema: string; readonly table: string },
+  columns: readonly string[],
+): Statement {
+  const name = literal(`${quoted(table.schema)}.${quoted(table.table)}`);
+  return {
+    text: `UPDATE ${offsetsTable(schema)} o
+      SET table_oid=c.oid, table_filenode=c.relfilenode, table_columns=$3::text[]
+      FROM pg_class c WHERE c.oid=${name}::regclass AND o.connection_id=$1 AND o.topic=$2`,
+    values: [connectionId, topic, arrayLiteral(columns)],
+  };
+}
+
+/** A table's contents were replaced in a way that kept its rows (VACUUM FULL): that is its identity now. */
+export function acceptFilenode(schema: string, connectionId: string, topic: string): Statement {
+  return {
+    text: `UPDATE ${offsetsTable(schema)} o SET table_filenode=c.relfilenode FROM pg_class c
+      WHERE c.oid=o.table_oid AND o.connection_id=$1 AND o.topic=$2`,
+    values: [connectionId, topic],
+  };
+}
+
+export interface PartitionKey {
+  readonly topic: string;
+  readonly partition: number;
+}
+
+function partitionArrays(partitions: readonly PartitionKey[]): [string, string] {
+  return [
+    arrayLiteral(partitions.map(({ topic }) => topic)),
+    arrayLiteral(partitions.map(({ partition }) => partition)),
+  ];
+}
+
+/** Locks the rows of the partitions, in one order for all writers, and answers topic, partition,
+ * next offset, whether the table is still the one noted, and whether its file is. */
+export function lockPartitions(
+  schema: string,
+  connectionId: string,
+  partitions: readonly PartitionKey[],
+): Statement {
+  return {
+    text: `SELECT o.topic, o.partition, o.next_offset,
+        coalesce(c.relname=o.table_name AND n.nspname=o.table_schema, false),
+        coalesce(c.relfilenode=o.table_filenode, false)
+      FROM ${offsetsTable(schema)} o
+      JOIN unnest($2::text[], $3::int4[]) AS w(topic, partition) USING (topic, partition)
+      LEFT JOIN pg_class c ON c.oid=o.table_oid LEFT JOIN pg_namespace n ON n.oid=c.relnamespace
+      WHERE o.connection_id=$1 ORDER BY o.topic, o.partition FOR UPDATE OF o`,
+    values: [connectionId, ...partitionArrays(partitions)],
+  };
+}
+
+export function storeOffsets(
+  schema: string,
+  connectionId: string,
+  offsets: readonly (PartitionKey & { readonly next: number })[],
+): Statement {
+  return {
+    text: `UPDATE ${offsetsTable(schema)} o SET next_offset=w.next, updated_at=now()
+      FROM unnest($2::text[], $3::int4[], $4::int8[]) AS w(topic, partition, next)
+      WHERE o.connection_id=$1 AND o.topic=w.topic AND o.partition=w.partition`,
+    values: [connectionId, ...partitionArrays(offsets), arrayLiteral(offsets.map((o) => o.next))],
+  };
+}

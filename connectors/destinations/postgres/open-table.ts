@@ -1,0 +1,116 @@
+import { PipelineError } from '../../../core/errors/pipeline-error.ts';
+import type { ChangeSchema } from '../../../schemas/envelope/change-decoder.ts';
+import type { ChangeBatch, SchemaLookup } from '../../spi/destination.ts';
+import { schemaIdAt } from '../../../schemas/envelope/record-view.ts';
+import { appendedRows } from './appended-rows.ts';
+import { dedupedRows } from './deduped-rows.ts';
+import { prepareTable, type OwnedTable, type Prepared } from './table-owner.ts';
+import type { Sessions } from './sessions.ts';
+import {
+  CompiledTable,
+  type EncodeOptions,
+  type RecordSlice,
+  type TableStatements,
+} from './table-batch.ts';
+
+/** A stream's table while its writer is open: keeps the compiled layout up to date. */
+export class OpenTable {
+  readonly owned: OwnedTable;
+  private readonly sessions: Sessions;
+  private readonly schemas: SchemaLookup;
+  private current: CompiledTable | null = null;
+  /** Changes of the table's definition, one after the other. */
+  private changing: Promise<unknown> = Promise.resolve();
+
+  constructor(owned: OwnedTable, sessions: Sessions, schemas: SchemaLookup) {
+    this.owned = owned;
+    this.sessions = sessions;
+    this.schemas = schemas;
+  }
+
+  get stream(): string {
+    return this.owned.name.stream;
+  }
+
+  get compiled(): CompiledTable | null {
+    return this.current;
+  }
+
+  /** Registers a partition, after comparing the table with the bookkeeping. */
+  register(partition: number): Promise<Prepared> {
+    return this.inTurn(async () => {
+      const latest = await this.schemas.latest(this.owned.topic);
+      return this.prepare(latest?.value ?? null, partition);
+    });
+  }
+
+  /** Brings the table to where records of all these schemas fit. */
+  async accept(schemaIds: ReadonlySet<number>): Promise<CompiledTable> {
+    for (;;) {
+      const compiled = this.current;
+      const odd = [...schemaIds].find((id) => compiled?.accepts(id) !== true);
+      if (odd === undefined && compiled !== null) return compiled;
+      await this.inTurn(() => this.changeFor(odd as number));
+    }
+  }
+
+  encode(
+    compiled: CompiledTable,
+    slices: readonly RecordSlice[],
+    options: EncodeOptions,
+  ): TableStatements {
+    return this.owned.name.mode === 'append'
+      ? appendedRows(compiled, slices, options)
+      : dedupedRows(compiled, slices, options);
+  }
+
+  /** Compares the table with the bookkeeping again: throws the code of what happened to it. */
+  verify(): Promise<Prepared> {
+    return this.inTurn(() => this.prepare(null, null));
+  }
+
+  private async changeFor(schemaId: number): Promise<void> {
+    // Another lane may have done it meanwhile.
+    if (this.current?.accepts(schemaId) === true) return;
+    await this.prepare(this.schemas.value(schemaId) ?? null, null);
+    if (this.current?.accepts(schemaId) !== true) {
+      const message = `stream ${this.stream}: the table does not take schema ${schemaId} after its change`;
+      throw new PipelineError('BUG_UNEXPECTED', message);
+    }
+  }
+
+  private async prepare(schema: ChangeSchema | null, partition: number | null): Promise<Prepared> {
+    const prepared = await this.sessions.use((client) =>
+      prepareTable(client, this.owned, schema, partition),
+    );
+    const { layout } = prepared;
+    if (layout !== null) this.current = new CompiledTable(layout, this.schemas);
+    return prepared;
+  }
+
+  private inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.changing.then(work, work);
+    this.changing = turn.catch(() => undefined);
+    return turn;
+  }
+}
+
+/** Ids of the schemas of a batch's values and keys. */
+export function collectSchemaIds(
+  { records }: ChangeBatch,
+  values: Set<number>,
+  keys: Set<number>,
+): void {
+  const { bytes, valueStarts, valueEnds, keyStarts, keyEnds } = records;
+  let [lastValue, lastKey] = [-1, -1];
+  for (let i = 0; i < records.count; i++) {
+    if (valueStarts[i] !== -1) {
+      const id = schemaIdAt(bytes, valueStarts[i] as number, valueEnds[i] as number);
+      if (id !== lastValue) values.add((lastValue = id));
+    }
+    if (keyStarts[i] !== -1) {
+      const id = schemaIdAt(bytes, keyStarts[i] as number, keyEnds[i] as number);
+      if (id !== lastKey) keys.add((lastKey = id));
+    }
+  }
+}

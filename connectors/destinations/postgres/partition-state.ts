@@ -1,0 +1,55 @@
+import { PipelineError } from '../../../core/errors/pipeline-error.ts';
+import type { ChangeBatch, PartitionTarget } from '../../spi/destination.ts';
+import type { OpenTable } from './open-table.ts';
+import type { RecordSlice } from './table-batch.ts';
+
+/** One partition as this writer has left it. */
+export class PartitionState {
+  readonly target: PartitionTarget;
+  readonly table: OpenTable;
+  /** What the bookkeeping table says; null before the first batch. */
+  stored: number | null;
+  /** Everything below is durable; ahead of `stored` by batches without records. */
+  position: number | null;
+  /** What `stored` is if a commit whose answer was lost has happened. */
+  uncertain: number | null = null;
+
+  constructor(target: PartitionTarget, table: OpenTable, stored: number | null) {
+    this.target = target;
+    this.table = table;
+    this.stored = stored;
+    this.position = stored;
+  }
+
+  /** The records of a batch that are not applied yet. Throws SNK_FENCED when it leaves a gap. */
+  unapplied(batch: ChangeBatch): RecordSlice {
+    const { position } = this;
+    const { records } = batch;
+    if (position === null) return { batch, from: 0, to: records.count };
+    if (batch.firstOffset > position) {
+      throw fenced(this.target, `a batch begins at ${batch.firstOffset}, after ${position}`);
+    }
+    let from = 0;
+    while (from < records.count && (records.offsets[from] as number) < position) from++;
+    return { batch, from, to: records.count };
+  }
+
+  /** True when the row shows that the commit with the lost answer has happened; SNK_FENCED when
+   * somebody else moved it. */
+  confirms(stored: number | null): boolean {
+    if (stored === this.stored) return false;
+    if (this.uncertain !== null && stored === this.uncertain) return true;
+    throw fenced(this.target, `the stored offset is ${stored}, not ${this.stored}`);
+  }
+
+  advance(next: number): void {
+    this.stored = next;
+    this.position = next;
+    this.uncertain = null;
+  }
+}
+
+export function fenced({ topic, partition }: PartitionTarget, what: string): PipelineError {
+  const message = `topic ${topic}, partition ${partition}: ${what}`;
+  return new PipelineError('SNK_FENCED', message, { details: { topic, partition } });
+}

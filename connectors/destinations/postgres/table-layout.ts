@@ -1,0 +1,116 @@
+import { PipelineError } from '../../../core/errors/pipeline-error.ts';
+import type { ChangeSchema } from '../../../schemas/envelope/change-decoder.ts';
+import type { DestinationMode } from '../../spi/destination.ts';
+import { covers, targetType, typeOfSpelling, widened, type TargetType } from './column-type.ts';
+import { columnName, METADATA_COLUMNS } from './identifiers.ts';
+
+export interface TableColumn extends TargetType {
+  readonly name: string;
+}
+
+/** A stream's table as we write it: the source's columns in front, our own behind. Columns that
+ * others added to the table are not in it. */
+export interface TableLayout {
+  readonly schema: string;
+  readonly table: string;
+  readonly mode: DestinationMode;
+  /** For messages: `namespace.name` of the stream. */
+  readonly stream: string;
+  readonly columns: readonly TableColumn[];
+  /** How many of `columns` are the source's. */
+  readonly sourceColumns: number;
+  /** Indexes of the key's columns, in key order; empty in append mode. */
+  readonly keys: readonly number[];
+}
+
+/** Types of METADATA_COLUMNS, in their order. */
+const METADATA_TYPES = [
+  'uuid',
+  'timestamp with time zone',
+  'bigint',
+  'timestamp with time zone',
+  'timestamp with time zone',
+  'integer',
+  'integer',
+  'jsonb',
+];
+
+export function metadataColumns(mode: DestinationMode): TableColumn[] {
+  const columns = METADATA_COLUMNS.map((name, i) => ({
+    name,
+    ...typeOfSpelling(METADATA_TYPES[i] as string),
+  }));
+  // A deduped row merges its events: what one of them left unchanged is known from the others.
+  return mode === 'append' ? columns : columns.slice(0, -1);
+}
+
+export interface TableName {
+  readonly schema: string;
+  readonly table: string;
+  readonly mode: DestinationMode;
+  readonly stream: string;
+  readonly primaryKey: readonly string[];
+}
+
+export function layoutOf(name: TableName, source: readonly TableColumn[]): TableLayout {
+  const { schema, table, mode, stream } = name;
+  const keyNames = mode === 'append' ? [] : name.primaryKey.map(columnName);
+  const keys = keyNames.map((key) => source.findIndex((column) => column.name === key));
+  if (keys.includes(-1)) {
+    throw new PipelineError('DST_KEY_MISMATCH', `stream ${stream}: a key column does not exist`, {
+      details: { stream, key: keyNames.join(', ') },
+    });
+  }
+  const columns = [...source, ...metadataColumns(mode)];
+  return { schema, table, mode, stream, columns, sourceColumns: source.length, keys };
+}
+
+/** The columns that a schema asks for. Refuses two source columns that would land in one. */
+export function columnsOfSchema(schema: ChangeSchema, stream: string): TableColumn[] {
+  const taken = new Map<string, string>();
+  return schema.columns.map((column) => {
+    const name = columnName(column.name);
+    const other = taken.get(name);
+    if (other !== undefined) {
+      const message = `stream ${stream}: columns "${other}" and "${column.name}" both become "${name}"`;
+      throw new PipelineError('DST_NAME_CONFLICT', message, { details: { stream, column: name } });
+    }
+    taken.set(name, column.name);
+    return { name, ...targetType(column.type) };
+  });
+}
+
+export interface ColumnChange {
+  readonly kind: 'add' | 'widen';
+  readonly name: string;
+  readonly ddl: string;
+}
+
+/** What the table must become before rows of `wanted` fit; DST_SCHEMA_INCOMPATIBLE when it cannot
+ * without losing something. */
+export function changesFor(
+  existing: readonly TableColumn[],
+  wanted: readonly TableColumn[],
+  stream: string,
+): ColumnChange[] {
+  const byName = new Map(existing.map((column) => [column.name, column]));
+  const changes: ColumnChange[] = [];
+  for (const { name, ddl } of wanted) {
+    const column = byName.get(name);
+    if (column === undefined) changes.push({ kind: 'add', name, ddl });
+    else if (!covers(column.ddl, ddl)) {
+      const wide = widened(column.ddl, ddl);
+      if (wide === null) throw incompatible(stream, name, column.ddl, ddl);
+      changes.push({ kind: 'widen', name, ddl: wide });
+    }
+  }
+  return changes;
+}
+
+function incompatible(stream: string, column: string, from: string, to: string): PipelineError {
+  return new PipelineError(
+    'DST_SCHEMA_INCOMPATIBLE',
+    `stream ${stream}: column "${column}" is ${from} in the destination and became ${to}; that cannot be changed without losing values`,
+    { details: { stream, column, from, to } },
+  );
+}

@@ -1,0 +1,143 @@
+import { quoted } from './identifiers.ts';
+import type { StagedColumn } from './staged-rows.ts';
+import type { TableColumn, TableLayout } from './table-layout.ts';
+
+/** SQL over staged rows: `$1`, `$2`, ... are one array per staged column. */
+
+export function tableOf(layout: { readonly schema: string; readonly table: string }): string {
+  return `${quoted(layout.schema)}.${quoted(layout.table)}`;
+}
+
+function staged(columns: readonly StagedColumn[]): string {
+  const arrays = columns.map(({ form }, i) => `$${i + 1}::${form}[]`);
+  return `unnest(${arrays.join(',')}) AS s(${columns.map((_, i) => `c${i}`).join(',')})`;
+}
+
+function value({ cast }: StagedColumn, index: number): string {
+  return cast === null ? `s.c${index}` : `s.c${index}::${cast}`;
+}
+
+const POSITION = ['_headrace_epoch', '_ab_cdc_lsn', '_headrace_seq'];
+
+function position(alias: string): string {
+  return `(${POSITION.map((name) => `${alias}.${name}`).join(',')})`;
+}
+
+function stagedPosition(columns: readonly { readonly name: string }[]): string {
+  const indexes = POSITION.map((name) => columns.findIndex((column) => column.name === name));
+  return `(${indexes.map((i) => `s.c${i}`).join(',')})`;
+}
+
+function keyColumns(layout: TableLayout): TableColumn[] {
+  return layout.keys.map((index) => layout.columns[index] as TableColumn);
+}
+
+function keyEquals(layout: TableLayout, columns: readonly TableColumn[]): string {
+  return keyColumns(layout)
+    .map((key) => {
+      const index = columns.findIndex(({ name }) => name === key.name);
+      return `t.${quoted(key.name)} = ${value(key, index)}`;
+    })
+    .join(' AND ');
+}
+
+/** Types of which two different encodings may be equal (1.0 and 1.00), so that one batch may hold
+ * a key twice although its bytes differ. */
+function mayHaveEqualKeys(layout: TableLayout): boolean {
+  const loose = new Set(['numeric', 'float4', 'float8']);
+  return keyColumns(layout).some(
+    ({ form, cast, ddl }) => loose.has(form) || cast !== null || ddl.startsWith('character('),
+  );
+}
+
+export function appendStatement(layout: TableLayout): string {
+  const names = layout.columns.map(({ name }) => quoted(name)).join(',');
+  const values = layout.columns.map(value).join(',');
+  return `INSERT INTO ${tableOf(layout)} (${names}) SELECT ${values} FROM ${staged(layout.columns)}`;
+}
+
+export function copyStatement(layout: TableLayout): string {
+  const names = layout.columns.map(({ name }) => quoted(name)).join(',');
+  return `COPY ${tableOf(layout)} (${names}) FROM STDIN (FORMAT binary)`;
+}
+
+/**
+ * Inserts or replaces rows by key; a row is only replaced by a newer event (invariant 4). Sorted by
+ * key, so that two writers lock rows in one order. Columns that are not given keep their value.
+ */
+export function upsertStatement(layout: TableLayout, columns: readonly TableColumn[]): string {
+  const keys = keyColumns(layout);
+  const keyNames = keys.map(({ name }) => quoted(name)).join(',');
+  const order = keys.map((key) => value(key, columns.indexOf(key))).join(',');
+  const newest = stagedPosition(columns).slice(1, -1).split(',').join(' DESC,');
+  const [distinct, then] = mayHaveEqualKeys(layout)
+    ? [`DISTINCT ON (${order}) `, `,${newest} DESC`]
+    : ['', ''];
+  const updates = columns
+    .filter((column) => !keys.includes(column))
+    .map(({ name }) => `${quoted(name)}=excluded.${quoted(name)}`);
+  return (
+    `INSERT INTO ${tableOf(layout)} AS t (${columns.map(({ name }) => quoted(name)).join(',')}) ` +
+    `SELECT ${distinct}${columns.map(value).join(',')} FROM ${staged(columns)} ORDER BY ${order}${then} ` +
+    `ON CONFLICT (${keyNames}) DO UPDATE SET ${updates.join(',')} ` +
+    `WHERE ${position('excluded')} > ${position('t')}`
+  );
+}
+
+/** The staged columns of `maskedStatement`: the layout's, and a bit per column that is kept. */
+export function maskedColumns(layout: TableLayout): StagedColumn[] {
+  return [...layout.columns, { form: 'bytea', cast: null }];
+}
+
+/**
+ * Updates rows of which the source did not send every cell: a set bit keeps the row's own. Answers
+ * how many rows it did not find; they cannot be made up.
+ */
+export function maskedStatement(layout: TableLayout): string {
+  const mask = `s.c${layout.columns.length}`;
+  const updates = layout.columns.map((column, i) => {
+    const name = quoted(column.name);
+    if (layout.keys.includes(i)) return null;
+    if (i >= layout.sourceColumns) return `${name}=${value(column, i)}`;
+    return `${name}=CASE WHEN get_bit(${mask},${i})=1 THEN t.${name} ELSE ${value(column, i)} END`;
+  });
+  const match = keyEquals(layout, layout.columns);
+  return (
+    `WITH s AS MATERIALIZED (SELECT * FROM ${staged(maskedColumns(layout))}), ` +
+    `updated AS (UPDATE ${tableOf(layout)} AS t SET ${updates.filter((u) => u !== null).join(',')} ` +
+    `FROM s WHERE ${match} AND ${position('t')} < ${stagedPosition(layout.columns)}) ` +
+    `SELECT count(*) FROM s WHERE NOT EXISTS (SELECT FROM ${tableOf(layout)} AS t WHERE ${match})`
+  );
+}
+
+/** The staged columns of `deleteStatement`: key, position, event id. */
+export function deleteColumns(layout: TableLayout): TableColumn[] {
+  const byName = (name: string) => layout.columns.find((c) => c.name === name) as TableColumn;
+  return [...keyColumns(layout), ...POSITION.map(byName), byName('_airbyte_ab_id')];
+}
+
+/**
+ * Deletes rows by key that are older than the delete (invariant 4). A tombstone whose delete was
+ * compacted away has no position; the event id, which grows with the offset, stands in for it.
+ */
+export function deleteStatement(layout: TableLayout, softly: boolean): string {
+  const columns = deleteColumns(layout);
+  const where =
+    `${keyEquals(layout, columns)} AND CASE WHEN ${stagedPosition(columns).slice(1).split(',')[0]} IS NULL ` +
+    `THEN t._airbyte_ab_id < s.c${columns.length - 1} ` +
+    `ELSE ${position('t')} < ${stagedPosition(columns)} END`;
+  return softly
+    ? `UPDATE ${tableOf(layout)} AS t SET _ab_cdc_deleted_at = coalesce(t._ab_cdc_deleted_at, now()) FROM ${staged(columns)} WHERE ${where}`
+    : `DELETE FROM ${tableOf(layout)} AS t USING ${staged(columns)} WHERE ${where}`;
+}
+
+/** Empties the table of what is older than a TRUNCATE: `$1` epoch, `$2` lsn, `$3` seq, `$4` its
+ * time in microseconds since 1970. */
+export function truncateStatement(layout: TableLayout, softly: boolean): string {
+  const where = `WHERE ${position('t')} < ($1::int4,$2::int8,$3::int4)`;
+  if (!softly) return `DELETE FROM ${tableOf(layout)} AS t ${where} AND $4::int8 IS NOT NULL`;
+  return (
+    `UPDATE ${tableOf(layout)} AS t SET _headrace_epoch=$1::int4,_ab_cdc_lsn=$2::int8,_headrace_seq=$3::int4,` +
+    `_ab_cdc_deleted_at=coalesce(t._ab_cdc_deleted_at,'epoch'::timestamptz+$4::int8*interval '1 microsecond') ${where}`
+  );
+}

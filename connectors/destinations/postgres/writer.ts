@@ -1,0 +1,273 @@
+import { PipelineError } from '../../../core/errors/pipeline-error.ts';
+import { Backoff } from '../../../core/run/backoff.ts';
+import { streamLabel } from '../../../schemas/catalog/stream-id.ts';
+import type {
+  ChangeBatch,
+  DestinationOpenOptions,
+  DestinationWriter,
+  PartitionTarget,
+} from '../../spi/destination.ts';
+import { applyBatch, type BatchWork } from './batch-transaction.ts';
+import { blockedError, blockingPids } from './blocking-sessions.ts';
+import type { PostgresTarget } from './config.ts';
+import { classify, isTransient } from './errors.ts';
+import { exchange } from './exchange.ts';
+import { fittingName, OFFSETS_TABLE } from './identifiers.ts';
+import { createOffsets } from './offset-store.ts';
+import { collectSchemaIds, OpenTable } from './open-table.ts';
+import { fenced, PartitionState } from './partition-state.ts';
+import { locateRefused } from './refused-value.ts';
+import { Sessions, type TransactionLimits } from './sessions.ts';
+import type { CompiledTable, EncodeOptions, RecordSlice } from './table-batch.ts';
+import { ensureSchema } from './table-catalog.ts';
+
+export interface WriterLimits extends TransactionLimits {
+  readonly lanes: number;
+  /** How long a batch is tried again before its failure is reported. */
+  readonly retryForMs: number;
+}
+
+export const DEFAULT_LIMITS: WriterLimits = {
+  lanes: 2,
+  lockTimeoutMs: 5000,
+  statementTimeoutMs: 120_000,
+  retryForMs: 20_000,
+};
+
+/** One table's part of a `write` call. */
+interface TablePart {
+  readonly table: OpenTable;
+  readonly slices: RecordSlice[];
+  readonly valueIds: Set<number>;
+  compiled: CompiledTable | null;
+}
+
+interface Step {
+  readonly state: PartitionState;
+  readonly next: number;
+}
+
+/** Writes a connection's batches into tables, each `write` in one transaction of the target. */
+export class PostgresWriter implements DestinationWriter {
+  readonly lanes: number;
+  private readonly options: DestinationOpenOptions;
+  private readonly target: PostgresTarget;
+  private readonly limits: WriterLimits;
+  private readonly sessions: Sessions;
+  private readonly tables = new Map<string, OpenTable>();
+  private readonly partitions = new Map<string, PartitionState>();
+  private home: Promise<void> | null = null;
+
+  constructor(options: DestinationOpenOptions, target: PostgresTarget, limits: WriterLimits) {
+    this.options = options;
+    this.target = target;
+    this.limits = limits;
+    this.lanes = limits.lanes;
+    this.sessions = new Sessions(target, limits.lanes);
+  }
+
+  async open(target: PartitionTarget): Promise<number | null> {
+    const table = this.tableOf(target);
+    const prepared = await this.retrying([table], async () => {
+      await this.ensureHome();
+      return table.register(target.partition);
+    });
+    const row = prepared.partitions.find(({ partition }) => partition === target.partition);
+    const state = new PartitionState(target, table, row?.nextOffset ?? null);
+    this.partitions.set(partitionKey(target), state);
+    return state.stored;
+  }
+
+  async write(batches: readonly ChangeBatch[]): Promise<void> {
+    const steps: Step[] = [];
+    const parts = new Map<OpenTable, TablePart>();
+    for (const batch of batches) {
+      const state = this.stateOf(batch.target);
+      const slice = state.unapplied(batch);
+      if (state.position !== null && batch.nextOffset <= state.position) continue;
+      steps.push({ state, next: batch.nextOffset });
+      if (slice.from < slice.to) await this.addSlice(parts, state.table, slice);
+    }
+    if (parts.size === 0) {
+      // Control records alone: nothing to make durable, and the offset is stored with what follows.
+      for (const { state, next } of steps) state.position = next;
+      return;
+    }
+    await this.apply([...parts.values()], steps);
+  }
+
+  durableOffset(target: PartitionTarget): number {
+    return this.stateOf(target).position ?? 0;
+  }
+
+  async flush(): Promise<void> {
+    const steps = [...this.partitions.values()]
+      .filter(({ stored, position }) => position !== stored)
+      .map((state) => ({ state, next: state.position as number }));
+    if (steps.length > 0) await this.apply([], steps);
+  }
+
+  async close(): Promise<void> {
+    try {
+      await this.flush();
+    } finally {
+      await this.sessions.close();
+    }
+  }
+
+  private tableOf({ stream, topic }: PartitionTarget): OpenTable {
+    const schema = fittingName(stream.namespace ?? this.target.schema);
+    const table = fittingName(stream.name);
+    const label = streamLabel(stream.stream);
+    const key = JSON.stringify([schema, table]);
+    const known = this.tables.get(key);
+    const isBookkeeping = schema === this.target.schema && table === OFFSETS_TABLE;
+    if (isBookkeeping || (known !== undefined && known.owned.topic !== topic)) {
+      const other = isBookkeeping ? 'our bookkeeping' : `stream ${known?.stream}`;
+      const message = `stream ${label}: its table "${schema}"."${table}" is that of ${other}`;
+      throw new PipelineError('DST_NAME_CONFLICT', message, { details: { stream: label } });
+    }
+    if (known !== undefined) return known;
+    const { mode, primaryKey } = stream;
+    const name = { schema, table, mode, primaryKey, stream: label };
+    const { connectionId, schemas } = this.options;
+    const owned = { home: this.target.schema, connectionId, topic, name };
+    const opened = new OpenTable(owned, this.sessions, schemas);
+    this.tables.set(key, opened);
+    return opened;
+  }
+
+  /** Makes the bookkeeping table, once. */
+  private ensureHome(): Promise<void> {
+    this.home ??= this.sessions
+      .use(async (client) => {
+        await ensureSchema(client, this.target.schema);
+        await exchange(client, [createOffsets(this.target.schema)]);
+      })
+      .catch((error: unknown) => {
+        this.home = null;
+        throw error;
+      });
+    return this.home;
+  }
+
+  private stateOf(target: PartitionTarget): PartitionState {
+    const state = this.partitions.get(partitionKey(target));
+    if (state === undefined) throw fenced(target, 'the partition was not opened');
+    return state;
+  }
+
+  private async addSlice(
+    parts: Map<OpenTable, TablePart>,
+    table: OpenTable,
+    slice: RecordSlice,
+  ): Promise<void> {
+    let part = parts.get(table);
+    if (part === undefined) {
+      part = { table, slices: [], valueIds: new Set(), compiled: null };
+      parts.set(table, part);
+    }
+    const keyIds = new Set<number>();
+    collectSchemaIds(slice.batch, part.valueIds, keyIds);
+    part.slices.push(slice);
+    const { schemas } = this.options;
+    for (const id of part.valueIds) if (schemas.value(id) === undefined) await schemas.load(id);
+    for (const id of keyIds) if (schemas.key(id) === undefined) await schemas.load(id);
+  }
+
+  private async apply(given: readonly TablePart[], steps: readonly Step[]): Promise<void> {
+    // Tombstones alone, for a table that was never made, delete nothing.
+    const parts = given.filter(({ table, valueIds }) => valueIds.size > 0 || table.compiled);
+    const tables = parts.map(({ table }) => table);
+    const options = { softDeletes: this.target.softDeletes, emittedAtMs: Date.now() };
+    for (const part of parts) {
+      part.compiled = await this.retrying([part.table], () => part.table.accept(part.valueIds));
+    }
+    const { connectionId } = this.options;
+    const work: BatchWork = {
+      home: this.target.schema,
+      connectionId,
+      steps,
+      tables: parts.map((part) => ({ table: part.table, encoded: encode(part, options) })),
+    };
+    try {
+      await this.retrying(tables, () =>
+        this.sessions.use((client) => applyBatch(client, work, this.limits)),
+      );
+    } catch (error) {
+      throw await this.explained(error, parts, options);
+    }
+    for (const { state, next } of steps) state.advance(next);
+  }
+
+  /** Runs `work` again while what stops it passes by itself, until the time for it is over. */
+  private async retrying<T>(tables: readonly OpenTable[], work: () => Promise<T>): Promise<T> {
+    const backoff = new Backoff({ firstMs: 20, maxMs: 2000 });
+    const deadline = performance.now() + this.limits.retryForMs;
+    for (;;) {
+      try {
+        return await work();
+      } catch (thrown) {
+        const error = classify(thrown, describe(tables), tables[0]?.stream);
+        const over = performance.now() > deadline || this.options.signal.aborted;
+        if (!isTransient(error)) throw error;
+        if (over) throw await this.withBlockers(error, tables);
+        await backoff.wait(this.options.signal);
+      }
+    }
+  }
+
+  private async withBlockers(
+    error: PipelineError,
+    tables: readonly OpenTable[],
+  ): Promise<PipelineError> {
+    if (error.code !== 'DST_BLOCKED') return error;
+    const names = tables.map(({ owned }) => owned.name);
+    const offsets = { schema: this.target.schema, table: OFFSETS_TABLE };
+    try {
+      return blockedError(error, await blockingPids(this.sessions, [...names, offsets]));
+    } catch {
+      // The server went away meanwhile; that it was blocked is still the better news.
+      return error;
+    }
+  }
+
+  /** Finds out more about a failed batch: which value, or what happened to the table. */
+  private async explained(
+    thrown: unknown,
+    parts: readonly TablePart[],
+    options: EncodeOptions,
+  ): Promise<PipelineError> {
+    const error = classify(thrown, 'writing a batch');
+    const part = parts.find(({ table }) => table.stream === error.details['stream']);
+    if (part?.compiled == null) return error;
+    try {
+      if (error.code === 'DST_VALUE' && error.details['offset'] === undefined) {
+        const batch = { ...part, compiled: part.compiled, options };
+        return await locateRefused(this.sessions, batch, this.limits, error);
+      }
+      if (error.code === 'DST_TABLE_CHANGED') await part.table.verify();
+    } catch (better) {
+      return classify(better, describe([part.table]), part.table.stream);
+    }
+    return error;
+  }
+}
+
+function encode({ table, compiled, slices }: TablePart, options: EncodeOptions) {
+  try {
+    return table.encode(compiled as CompiledTable, slices, options);
+  } catch (error) {
+    if (!(error instanceof PipelineError)) throw error;
+    const details = { ...error.details, stream: table.stream };
+    throw new PipelineError(error.code, `stream ${table.stream}: ${error.message}`, { details });
+  }
+}
+
+function describe(tables: readonly OpenTable[]): string {
+  return tables.length === 0 ? 'storing offsets' : `stream ${tables[0]?.stream}`;
+}
+
+function partitionKey({ topic, partition }: PartitionTarget): string {
+  return `${topic}/${partition}`;
+}

@@ -1,0 +1,79 @@
+import { randomUUID } from 'node:crypto';
+import { Client } from 'pg';
+import { destination } from '../../../../connectors/destinations/postgres/destination.ts';
+import { parseConfig } from '../../../../connectors/destinations/postgres/config.ts';
+import {
+  DEFAULT_LIMITS,
+  PostgresWriter,
+  type WriterLimits,
+} from '../../../../connectors/destinations/postgres/writer.ts';
+import type { LocalServer } from '../../../../deploy/local/local-server.ts';
+import { TestSchemas } from './event-log.ts';
+
+/** A database of its own on a shared server, and writers into it. */
+export interface TestTarget extends AsyncDisposable {
+  readonly sql: Client;
+  readonly schemas: TestSchemas;
+  readonly config: Record<string, unknown>;
+  writer(options?: { limits?: Partial<WriterLimits>; connectionId?: string }): PostgresWriter;
+  rows(text: string): Promise<Record<string, unknown>[]>;
+}
+
+/** `settings` become defaults of the database, as a hostile administrator would set them. */
+export async function newTarget(
+  server: LocalServer,
+  options: {
+    settings?: Record<string, string>;
+    config?: Record<string, unknown>;
+  } = {},
+): Promise<TestTarget> {
+  const database = `t_${randomUUID().replaceAll('-', '')}`;
+  const admin = await connect(server, 'postgres');
+  await admin.query(`CREATE DATABASE ${database}`);
+  for (const [name, value] of Object.entries(options.settings ?? {})) {
+    await admin.query(`ALTER DATABASE ${database} SET ${name} = '${value}'`);
+  }
+  await admin.end();
+  const sql = await connect(server, database);
+  const schemas = new TestSchemas();
+  const { host, port } = server;
+  const config = {
+    host,
+    port,
+    database,
+    username: 'postgres',
+    schema: 'public',
+    ...options.config,
+  };
+  const writers: PostgresWriter[] = [];
+  return {
+    sql,
+    schemas,
+    config,
+    writer({ limits = {}, connectionId = 'c1' } = {}) {
+      const signal = new AbortController().signal;
+      const scratch = { scratchFolder: '/nonexistent', maxBufferedBytes: 1 << 26 };
+      const writer = new PostgresWriter(
+        { connectionId, config, schemas, signal, ...scratch },
+        parseConfig(config),
+        { ...DEFAULT_LIMITS, ...limits },
+      );
+      writers.push(writer);
+      return writer;
+    },
+    rows: async (text) => (await sql.query(text)).rows,
+    async [Symbol.asyncDispose]() {
+      await Promise.allSettled(writers.map((writer) => writer.close()));
+      await sql.end();
+    },
+  };
+}
+
+async function connect(server: LocalServer, database: string): Promise<Client> {
+  const client = new Client({ host: server.host, port: server.port, user: 'postgres', database });
+  client.on('error', () => undefined);
+  await client.connect();
+  return client;
+}
+
+export { destination };
