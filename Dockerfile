@@ -10,7 +10,7 @@ COPY core core
 COPY schemas schemas
 COPY topics topics
 COPY connectors connectors
-COPY deploy/local deploy/local
+COPY deploy deploy
 COPY services services
 
 # TimeoutNegativeWarning: kafkajs computes negative timeouts, which do no harm.

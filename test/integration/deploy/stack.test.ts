@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Kafka, logLevel, type Admin } from 'kafkajs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { portIsFree } from '../../../deploy/local/free-port.ts';
 import { endProcess, identify } from '../../../deploy/local/process.ts';
@@ -61,6 +62,41 @@ describe('the local stack', () => {
     expect(after!.pid).not.toBe(before!.pid);
   });
 });
+
+test('the default set starts side by side, and keeps its data from one start to the next', async () => {
+  const home = mkdtempSync(join(tmpdir(), 'headrace stack '));
+  try {
+    const servers = await stackUp([], { home, report });
+    expect(servers.map(({ name, running }) => [name, running])).toEqual([
+      ['kafka', true],
+      ['minio', true],
+      ['postgres', true],
+    ]);
+    expect(new Set(servers.map((server) => server.port)).size).toBe(3);
+    await withAdmin(servers[0]!.url, (admin) =>
+      admin.createTopics({ topics: [{ topic: 'kept' }] }),
+    );
+
+    await stackDown(home);
+    expect(stackStatus(home).map((server) => server.running)).toEqual([false, false, false]);
+
+    const [kafka] = await stackUp(['kafka'], { home, report });
+    expect(await withAdmin(kafka!.url, (admin) => admin.listTopics())).toEqual(['kept']);
+  } finally {
+    await stackDown(home);
+    rmSync(home, { recursive: true, force: true });
+  }
+});
+
+async function withAdmin<T>(broker: string, work: (admin: Admin) => Promise<T>): Promise<T> {
+  const admin = new Kafka({ brokers: [broker], logLevel: logLevel.NOTHING }).admin();
+  await admin.connect();
+  try {
+    return await work(admin);
+  } finally {
+    await admin.disconnect();
+  }
+}
 
 async function startFromAnotherProcess(home: string): Promise<void> {
   const script = `
