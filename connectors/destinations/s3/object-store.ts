@@ -44,15 +44,19 @@ const SINGLE_PUT_LIMIT = 16 * 1024 * 1024;
 const MIN_PART = 8 * 1024 * 1024;
 const MAX_PARTS = 10_000;
 const CONFLICT_RETRIES = 6;
+/** Below the 30 seconds within which a role has to end. */
+const DRAIN_MS = 20_000;
 
 export class S3ObjectStore implements ObjectStore {
   private readonly client: S3Client;
   private readonly bucket: string;
-  private readonly signal: AbortSignal | undefined;
+  private readonly giveUp = new AbortController();
 
+  /** When `signal` aborts, requests get `DRAIN_MS` more: the last files of a program that was asked
+   * to end are still uploaded, and a store that does not answer cannot keep it. */
   constructor(settings: S3Settings, signal?: AbortSignal) {
     this.bucket = settings.bucket;
-    this.signal = signal;
+    signal?.addEventListener('abort', () => this.drain(), { once: true });
     this.client = new S3Client({
       region: settings.region,
       ...(settings.endpoint === null
@@ -197,11 +201,11 @@ export class S3ObjectStore implements ObjectStore {
       queueSize: 2,
     });
     const abort = () => void upload.abort();
-    this.signal?.addEventListener('abort', abort, { once: true });
+    this.giveUp.signal.addEventListener('abort', abort, { once: true });
     try {
       return await upload.done();
     } finally {
-      this.signal?.removeEventListener('abort', abort);
+      this.giveUp.signal.removeEventListener('abort', abort);
     }
   }
 
@@ -230,11 +234,16 @@ export class S3ObjectStore implements ObjectStore {
   }
 
   close(): void {
+    this.giveUp.abort();
     this.client.destroy();
   }
 
-  private options(): { abortSignal?: AbortSignal } {
-    return this.signal === undefined ? {} : { abortSignal: this.signal };
+  private drain(): void {
+    setTimeout(() => this.giveUp.abort(), DRAIN_MS).unref();
+  }
+
+  private options(): { abortSignal: AbortSignal } {
+    return { abortSignal: this.giveUp.signal };
   }
 
   private async send<T>(action: string, request: () => Promise<T>): Promise<T> {

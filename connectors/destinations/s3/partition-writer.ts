@@ -1,22 +1,17 @@
-import { randomUUID, createHash } from 'node:crypto';
-import { rm } from 'node:fs/promises';
+import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { PipelineError, toPipelineError } from '../../../core/errors/pipeline-error.ts';
 import { Backoff } from '../../../core/run/backoff.ts';
-import { failpoint } from '../../../core/run/failpoints.ts';
 import { streamLabel } from '../../../schemas/catalog/stream-id.ts';
 import type { ChangeSchema } from '../../../schemas/envelope/change-decoder.ts';
 import { schemaIdAt, type RecordView } from '../../../schemas/envelope/record-view.ts';
-import type { ChangeBatch, PartitionTarget, SchemaLookup } from '../../spi/destination.ts';
-import { ClaimChain, type Claim } from './claim-chain.ts';
-import type { Encoder, Spool } from './encoder.ts';
+import type { ChangeBatch, PartitionTarget } from '../../spi/destination.ts';
+import type { Claim } from './claim-chain.ts';
+import type { Spool } from './encoder.ts';
 import { withColumns, type FileColumn } from './file-columns.ts';
-import { controlPrefix, dataKey, ownerMark, streamPrefix } from './object-key.ts';
-import type { ObjectStore } from './object-store.ts';
+import { RangeDelivery, type SealedRange, type WriterContext } from './range-delivery.ts';
 import { chunkEnd, indexAtOffset, indexOfNewSchema, packChunk, schemaIdsOf } from './record-run.ts';
-import type { S3Settings } from './settings.ts';
-import type { FileLayout, SpooledFile } from './spool-builder.ts';
-import type { UploadSlots } from './upload-slots.ts';
+import type { FileLayout } from './spool-builder.ts';
 
 const CHUNK_BYTES = 1024 * 1024;
 /** Small enough that a sink with many partitions stays small, large enough to compress well. */
@@ -24,29 +19,6 @@ const ROW_GROUP_ROWS = 20_000;
 const ROW_GROUP_BYTES = 4 * 1024 * 1024;
 /** Date folders that one range may have open. */
 const MAX_FOLDERS = 32;
-
-export interface WriterContext {
-  readonly connectionId: string;
-  readonly settings: S3Settings;
-  readonly store: ObjectStore;
-  readonly encoder: Encoder;
-  readonly schemas: SchemaLookup;
-  readonly spoolFolder: string;
-  readonly uploads: UploadSlots;
-  readonly signal: AbortSignal;
-}
-
-/** A range that takes no more records: its files are built, claimed and uploaded, in this order. */
-interface SealedRange {
-  readonly first: number;
-  readonly end: number;
-  readonly columns: readonly FileColumn[];
-  readonly spool: Spool | null;
-  files: readonly SpooledFile[] | null;
-  /** Set when the claim is made, or from the start when it was found unfinished. */
-  claim: Claim | null;
-  claimMade: boolean;
-}
 
 /**
  * Delivers one partition: records go to the range that is open, which becomes files when it is large
@@ -59,12 +31,9 @@ export class PartitionWriter {
   /** Everything below survives any crash. */
   durable = 0;
   private readonly context: WriterContext;
-  private readonly chain: ClaimChain;
-  private readonly mark: string;
-  private readonly idHash: string;
+  private readonly delivery: RangeDelivery;
   /** Next offset to take; null while the bucket knows nothing of the partition. */
   private next: number | null = null;
-  private chainEnd = 0;
   /** Where the open range begins. */
   private first = 0;
   private rows = 0;
@@ -82,45 +51,21 @@ export class PartitionWriter {
   private closed = false;
 
   constructor(target: PartitionTarget, context: WriterContext) {
-    const { settings, connectionId, store } = context;
     this.target = target;
     this.context = context;
     this.label = streamLabel(target.stream.stream);
-    this.mark = ownerMark(connectionId, target);
-    this.chain = new ClaimChain(store, controlPrefix(settings, connectionId, target));
-    this.idHash = createHash('sha256').update(`${target.topic}\0${target.partition}`).digest('hex');
+    this.delivery = new RangeDelivery(target, context);
   }
 
   /** Follows the claims to their end. Answers the first offset to read: the start of a claim that was
    * not finished, else its end; null when there is none. */
   async open(): Promise<number | null> {
-    const { tail, finished } = await this.chain.load();
-    if (tail === null) {
-      await this.refuseOrphans();
-      return null;
-    }
+    const { tail, finished } = await this.delivery.open();
+    if (tail === null) return null;
     this.columns = tail.layout.columns;
     this.next = this.first = this.durable = finished ? tail.end : tail.first;
-    this.chainEnd = finished ? tail.end : tail.previousEnd;
-    if (!finished) {
-      this.found = tail;
-      for (const { key } of tail.files) await this.context.store.abortUploads(key);
-    }
+    if (!finished) this.found = tail;
     return this.next;
-  }
-
-  /** Files of this partition without claims: someone removed the claims, and to begin again from the
-   * topic's start would write every row a second time. */
-  private async refuseOrphans(): Promise<void> {
-    const { settings, store } = this.context;
-    for await (const key of store.list(streamPrefix(settings, this.target))) {
-      if (!key.includes(`${this.mark}-`)) continue;
-      throw new PipelineError(
-        'DST_STATE_LOST',
-        `the bucket holds files of stream ${this.label} but no record of what they contain (folder _headrace)`,
-        { details: { stream: this.label, key } },
-      );
-    }
   }
 
   /** Makes sure that a batch can be taken as a whole, without changing anything. */
@@ -217,14 +162,16 @@ export class PartitionWriter {
 
   private openSpool(): Spool {
     const { encoder, spoolFolder } = this.context;
-    const layout = this.found?.layout ?? this.layoutOf(this.columns);
-    return encoder.open({ path: join(spoolFolder, randomUUID()), idHash: this.idHash, layout });
+    const path = join(spoolFolder, randomUUID());
+    return encoder.open({ path, idHash: this.delivery.idHash, layout: this.layout() });
   }
 
-  private layoutOf(columns: readonly FileColumn[]): FileLayout {
+  /** What the open range's files are built by; a found claim has fixed it. */
+  private layout(): FileLayout {
+    if (this.found !== null) return this.found.layout;
     const { codec, pageBytes, partitionBy } = this.context.settings;
     return {
-      columns,
+      columns: this.columns,
       codec,
       pageBytes,
       partitionBy,
@@ -261,7 +208,7 @@ export class PartitionWriter {
     this.sealed = {
       first: this.first,
       end: next,
-      columns: this.columns,
+      layout: this.layout(),
       spool: this.spool,
       files: null,
       claim: found,
@@ -289,7 +236,8 @@ export class PartitionWriter {
   private async commit(sealed: SealedRange): Promise<void> {
     this.failure = null;
     try {
-      await this.deliver(sealed);
+      await this.delivery.deliver(sealed);
+      this.durable = sealed.end;
       this.sealed = null;
       this.backoff.reset();
     } catch (error) {
@@ -305,72 +253,6 @@ export class PartitionWriter {
     await this.backoff.wait(this.context.signal);
     if (this.closed || this.context.signal.aborted) return;
     await this.settle().catch(() => {}); // kept in `failure`
-  }
-
-  private async deliver(sealed: SealedRange): Promise<void> {
-    const { spool } = sealed;
-    sealed.files ??= spool === null ? [] : await this.context.encoder.seal(spool);
-    const claim = (sealed.claim ??= this.claimOf(sealed, sealed.files));
-    if (!sealed.claimMade) {
-      await failpoint('s3.before_claim');
-      if (!(await this.chain.append(claim))) throw this.fenced(claim);
-      sealed.claimMade = true;
-      await failpoint('s3.after_claim');
-    }
-    await this.uploadAll(claim, sealed.files);
-    await failpoint('s3.after_upload');
-    await this.chain.finish(claim);
-    this.chainEnd = claim.end;
-    this.durable = claim.end;
-    for (const { path } of sealed.files) await rm(path, { force: true });
-  }
-
-  private claimOf(sealed: SealedRange, files: readonly SpooledFile[]): Claim {
-    const { settings } = this.context;
-    const { first, end, columns } = sealed;
-    const range = { id: randomUUID(), first, end, createdAt: Date.now() };
-    return {
-      version: 1,
-      ...range,
-      previousEnd: this.chainEnd,
-      layout: this.layoutOf(columns),
-      files: files.map(({ folder, rows }) => ({
-        key: dataKey(settings, this.target, this.mark, range, folder),
-        folder,
-        rows,
-      })),
-    };
-  }
-
-  /** The keys are the claim's. A file that it lists and that has no rows any more (its records were
-   * compacted away before the claim could be finished) has nothing to show. */
-  private async uploadAll(claim: Claim, files: readonly SpooledFile[]): Promise<void> {
-    for (const { folder, path, bytes, rows } of files) {
-      const key = claim.files.find((file) => file.folder === folder)?.key;
-      if (key === undefined) {
-        throw new PipelineError(
-          'BUG_UNEXPECTED',
-          `rows for a folder that the claim lacks: ${folder}`,
-        );
-      }
-      await failpoint('s3.before_file');
-      const metadata = {
-        'headrace-claim': claim.id,
-        'headrace-range': `${claim.first}-${claim.end}`,
-        'headrace-rows': String(rows),
-      };
-      const { store, uploads } = this.context;
-      if (await uploads.run(() => store.uploadIfAbsent(key, path, bytes, metadata))) continue;
-      // It is there: an answer that got lost, or another instance that finishes the same claim.
-      const there = await store.head(key);
-      if (there?.['headrace-claim'] !== claim.id) throw this.fenced(claim);
-    }
-  }
-
-  private fenced(claim: Claim): PipelineError {
-    return new PipelineError('SNK_FENCED', `another instance has claimed partition ${this.place}`, {
-      details: { stream: this.label, offset: claim.first },
-    });
   }
 
   private armAgeTimer(): void {

@@ -127,7 +127,7 @@ export class RowIds {
   }
 
   of(offset: number): Uint8Array {
-    const id = this.template.slice();
+    const id = new Uint8Array(this.template);
     let rest = offset;
     for (let i = id.length - 1; rest > 0; i--) {
       id[i] = HEX.charCodeAt(rest % 16);

@@ -9,7 +9,8 @@ import type {
 } from '../../spi/destination.ts';
 import { Encoder } from './encoder.ts';
 import type { ObjectStore } from './object-store.ts';
-import { PartitionWriter, type WriterContext } from './partition-writer.ts';
+import { PartitionWriter } from './partition-writer.ts';
+import type { WriterContext } from './range-delivery.ts';
 import type { S3Settings } from './settings.ts';
 import { UploadSlots } from './upload-slots.ts';
 

@@ -1,0 +1,302 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import {
+  CreateBucketCommand,
+  GetObjectCommand,
+  ListMultipartUploadsCommand,
+  paginateListObjectsV2,
+  S3Client,
+} from '@aws-sdk/client-s3';
+import { DuckDBInstance, type DuckDBConnection } from '@duckdb/node-api';
+import type { Type } from 'avsc';
+import type { SchemaLookup } from '../../../../connectors/spi/destination.ts';
+import type {
+  ChangeBatch,
+  DestinationOpenOptions,
+  DestinationStream,
+  PartitionTarget,
+} from '../../../../connectors/spi/destination.ts';
+import {
+  S3ObjectStore,
+  type ObjectStore,
+} from '../../../../connectors/destinations/s3/object-store.ts';
+import { readSettings } from '../../../../connectors/destinations/s3/settings.ts';
+import { S3Writer } from '../../../../connectors/destinations/s3/writer.ts';
+import { valueAvroSchema } from '../../../../schemas/envelope/avro-schema.ts';
+import { ChangeSchema } from '../../../../schemas/envelope/change-decoder.ts';
+import type { RecordView } from '../../../../schemas/envelope/record-view.ts';
+import type { Column } from '../../../../schemas/envelope/stream-schema.ts';
+import { MINIO_ACCESS_KEY, MINIO_SECRET_KEY } from '../../../../deploy/local/minio.ts';
+import { minioContext, type ServerContext } from '../../../support/contexts.ts';
+import { avroOracle } from '../../../support/avro-oracle.ts';
+
+export const BUCKET = 'datalake';
+const TOPIC = 'headrace.shop.public.customers';
+
+export type Row = Record<string, unknown>;
+
+export interface Change {
+  readonly op?: 'r' | 'c' | 'u' | 'd' | 't';
+  readonly before?: Row | null;
+  readonly after?: Row | null;
+  readonly tsUs?: bigint;
+  readonly lsn?: bigint;
+  readonly unchanged?: readonly string[] | null;
+}
+
+/** A topic of one partition, held in memory: records in Kafka's form, written by avsc. */
+export class MemoryTopic implements SchemaLookup {
+  readonly target: PartitionTarget;
+  private readonly schemas = new Map<number, ChangeSchema>();
+  private readonly codecs = new Map<number, Type>();
+  private readonly values: (Buffer | null)[] = [];
+  loads = 0;
+
+  constructor(stream: Partial<DestinationStream> = {}, topic = TOPIC, partition = 0) {
+    this.target = {
+      topic,
+      partition,
+      stream: {
+        stream: { namespace: 'public', name: 'customers' },
+        namespace: 'production_public',
+        name: 'customers',
+        mode: 'append',
+        primaryKey: ['id'],
+        ...stream,
+      },
+    };
+  }
+
+  register(id: number, columns: readonly Column[]): void {
+    const key = columns.filter(({ inKey }) => inKey).map(({ name }) => name);
+    const envelope = valueAvroSchema(this.target.topic, {
+      stream: this.target.stream.stream,
+      columns,
+      key,
+    });
+    this.codecs.set(id, avroOracle(envelope));
+    this.pending.set(id, new ChangeSchema(id, envelope));
+  }
+
+  private readonly pending = new Map<number, ChangeSchema>();
+
+  append(schemaId: number, change: Change): number {
+    const offset = this.values.length;
+    const ts = change.tsUs ?? 1_700_000_000_000_000n + BigInt(offset);
+    const source = {
+      connector: 'postgres',
+      name: 'shop',
+      db: 'shop',
+      schema: 'public',
+      table: 'customers',
+      snapshot: change.op === 'r' ? 'true' : 'false',
+      ts_ms: ts / 1000n,
+      ts_us: ts,
+      txId: 7n,
+      lsn: change.lsn ?? BigInt(offset) * 16n,
+      seq: offset + 1,
+      epoch: 1,
+    };
+    const encoded = this.codecs.get(schemaId)?.toBuffer({
+      before: change.before ?? null,
+      after: change.after ?? null,
+      source,
+      op: change.op ?? 'c',
+      ts_ms: ts / 1000n,
+      unchanged: change.unchanged ?? null,
+    }) as Buffer;
+    const header = Buffer.alloc(5);
+    header.writeInt32BE(schemaId, 1);
+    this.values.push(Buffer.concat([header, encoded]));
+    return offset;
+  }
+
+  appendTombstone(): number {
+    this.values.push(null);
+    return this.values.length - 1;
+  }
+
+  appendRaw(value: Buffer): void {
+    this.values.push(value);
+  }
+
+  get end(): number {
+    return this.values.length;
+  }
+
+  batch(first: number, next: number): ChangeBatch {
+    const values = this.values.slice(first, next);
+    const bytes = Buffer.concat(values.filter((value) => value !== null));
+    const count = values.length;
+    const records = {
+      count,
+      bytes,
+      offsets: new Float64Array(count),
+      keyStarts: new Int32Array(count).fill(-1),
+      keyEnds: new Int32Array(count),
+      valueStarts: new Int32Array(count).fill(-1),
+      valueEnds: new Int32Array(count),
+    } satisfies RecordView;
+    let pos = 0;
+    values.forEach((value, i) => {
+      records.offsets[i] = first + i;
+      if (value === null) return;
+      records.valueStarts[i] = pos;
+      pos += value.length;
+      records.valueEnds[i] = pos;
+    });
+    return { target: this.target, firstOffset: first, nextOffset: next, records };
+  }
+
+  value(id: number): ChangeSchema | undefined {
+    return this.schemas.get(id);
+  }
+
+  key(): undefined {
+    return undefined;
+  }
+
+  async load(id: number): Promise<void> {
+    this.loads++;
+    const schema = this.pending.get(id);
+    if (schema !== undefined) this.schemas.set(id, schema);
+  }
+
+  async latest(): Promise<null> {
+    return null;
+  }
+}
+
+/** A MinIO with one bucket, a scratch folder, and DuckDB to read what lies there. */
+export class Lake implements AsyncDisposable {
+  readonly server: ServerContext;
+  readonly client: S3Client;
+  readonly scratch = mkdtempSync(join(tmpdir(), 'headrace-s3-'));
+  private readonly database: DuckDBConnection;
+  private connections = 0;
+
+  private constructor(server: ServerContext, client: S3Client, database: DuckDBConnection) {
+    this.server = server;
+    this.client = client;
+    this.database = database;
+  }
+
+  static async start(): Promise<Lake> {
+    const server = await minioContext();
+    const client = new S3Client({
+      endpoint: server.url,
+      region: 'us-east-1',
+      forcePathStyle: true,
+      credentials: { accessKeyId: MINIO_ACCESS_KEY, secretAccessKey: MINIO_SECRET_KEY },
+    });
+    await client.send(new CreateBucketCommand({ Bucket: BUCKET }));
+    const database = await (await DuckDBInstance.create()).connect();
+    return new Lake(server, client, database);
+  }
+
+  config(extra: Record<string, unknown> = {}): Record<string, unknown> {
+    return {
+      s3_bucket_name: BUCKET,
+      s3_bucket_path: 'airbyte-data/${NAMESPACE}/${STREAM_NAME}',
+      s3_bucket_region: 'us-east-1',
+      s3_endpoint: this.server.url,
+      access_key_id: MINIO_ACCESS_KEY,
+      secret_access_key: MINIO_SECRET_KEY,
+      format: { format_type: 'Parquet', compression_codec: 'SNAPPY' },
+      rotation_seconds: 3600,
+      ...extra,
+    };
+  }
+
+  /** Each test has a connection, and a path, of its own. */
+  newConnection(): string {
+    return `connection-${++this.connections}`;
+  }
+
+  async open(
+    topic: SchemaLookup,
+    connectionId: string,
+    extra: Record<string, unknown> = {},
+    wrap: (store: ObjectStore) => ObjectStore = (store) => store,
+  ): Promise<S3Writer> {
+    const config = this.config({
+      s3_bucket_path: `${connectionId}/\${NAMESPACE}/\${STREAM_NAME}`,
+      ...extra,
+    });
+    const settings = readSettings(config);
+    const options: DestinationOpenOptions = {
+      connectionId,
+      config,
+      schemas: topic,
+      scratchFolder: mkdtempSync(join(this.scratch, 'writer-')),
+      maxBufferedBytes: 64 * 1024 * 1024,
+      signal: new AbortController().signal,
+    };
+    return S3Writer.open(options, settings, wrap(new S3ObjectStore(settings)));
+  }
+
+  async keys(prefix: string): Promise<string[]> {
+    const keys: string[] = [];
+    const pages = paginateListObjectsV2(
+      { client: this.client },
+      { Bucket: BUCKET, Prefix: prefix },
+    );
+    for await (const { Contents } of pages)
+      keys.push(...(Contents ?? []).map(({ Key }) => Key ?? ''));
+    return keys;
+  }
+
+  async files(connectionId: string): Promise<string[]> {
+    return (await this.keys(`${connectionId}/`)).filter((key) => key.endsWith('.parquet'));
+  }
+
+  async openUploads(key: string): Promise<number> {
+    const { Uploads } = await this.client.send(
+      new ListMultipartUploadsCommand({ Bucket: BUCKET, Prefix: key }),
+    );
+    return Uploads?.length ?? 0;
+  }
+
+  async object(key: string): Promise<Uint8Array> {
+    const { Body } = await this.client.send(new GetObjectCommand({ Bucket: BUCKET, Key: key }));
+    return (await Body?.transformToByteArray()) ?? new Uint8Array();
+  }
+
+  /** Runs SQL over all files of a connection; `FILES` in it is the table. */
+  async query(connectionId: string, sql: string): Promise<unknown[][]> {
+    const folder = mkdtempSync(join(this.scratch, 'read-'));
+    for (const key of await this.files(connectionId)) {
+      writeFileSync(join(folder, encodeURIComponent(key)), await this.object(key));
+    }
+    const table = `read_parquet('${folder}/*.parquet', union_by_name = true)`;
+    return (await this.database.runAndReadAll(sql.replaceAll('FILES', table))).getRows();
+  }
+
+  /** The offsets that the rows of all files stand for, in order: read from the row ids. */
+  async offsets(connectionId: string): Promise<number[]> {
+    if ((await this.files(connectionId)).length === 0) return [];
+    const rows = await this.query(connectionId, 'select right(_airbyte_ab_id, 12) from FILES');
+    return rows.map(([hex]) => Number.parseInt(hex as string, 16)).sort((a, b) => a - b);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.client.destroy();
+    this.database.closeSync();
+    await this.server[Symbol.asyncDispose]();
+    rmSync(this.scratch, { recursive: true, force: true });
+  }
+}
+
+export function column(
+  name: string,
+  kind: Column['type']['kind'],
+  type = {},
+  inKey = false,
+): Column {
+  return { name, type: { kind, ...type }, inKey };
+}
+
+export function range(first: number, end: number): number[] {
+  return Array.from({ length: end - first }, (_, i) => first + i);
+}
