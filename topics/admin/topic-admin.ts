@@ -23,6 +23,11 @@ export interface TopicDescription {
   readonly partitions: readonly PartitionMetadata[];
 }
 
+export interface KafkaLimits {
+  readonly maxMessageBytes: number;
+  readonly maxTransactionMs: number;
+}
+
 /** Records of a partition have offsets in [low, high); those below `stable` are decided. */
 export interface PartitionBounds {
   readonly partition: number;
@@ -112,6 +117,16 @@ export class TopicAdmin {
     });
   }
 
+  /** Null for a topic that does not exist. */
+  async find(topic: string): Promise<TopicDescription | null> {
+    try {
+      return (await this.describe([topic]))[0] ?? null;
+    } catch (error) {
+      if (error instanceof PipelineError && error.code === 'KAFKA_TOPIC_GONE') return null;
+      throw error;
+    }
+  }
+
   /** All topics whose names begin so, in alphabetical order. */
   async list(beginning: string): Promise<string[]> {
     const { topics } = await this.cluster.refresh(null);
@@ -160,11 +175,17 @@ export class TopicAdmin {
     for (const topic of existing) this.cluster.forget(topic);
   }
 
-  /** The longest time-out that the brokers grant a transaction. */
-  async maxTransactionMs(): Promise<number> {
+  /** What the brokers allow: the largest batch of a topic that sets no limit of its own, and the
+   * longest time-out of a transaction. */
+  async limits(): Promise<KafkaLimits> {
     const { brokers } = await this.cluster.refresh([]);
     const node = String(brokers[0]?.nodeId ?? 0);
-    return Number(await this.config(BROKER_RESOURCE, node, 'transaction.max.timeout.ms'));
+    return {
+      maxMessageBytes: Number(await this.config(BROKER_RESOURCE, node, 'message.max.bytes')),
+      maxTransactionMs: Number(
+        await this.config(BROKER_RESOURCE, node, 'transaction.max.timeout.ms'),
+      ),
+    };
   }
 
   /** The largest batch that the topic takes, and so the largest record but for its 75 bytes of

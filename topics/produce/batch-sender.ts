@@ -22,7 +22,7 @@ export interface TopicPart {
 }
 
 /** Kafka's own default for max.message.bytes, which is counted per batch. */
-export const DEFAULT_MAX_MESSAGE_BYTES = 1_048_588;
+const DEFAULT_MAX_MESSAGE_BYTES = 1_048_588;
 const MAX_REQUEST_BYTES = 8 * 1024 * 1024;
 /** Requests under way per broker: enough to hide the round trip, few enough to bound memory. */
 const MAX_IN_FLIGHT = 4;
@@ -31,10 +31,12 @@ const MAX_IN_FLIGHT = 4;
 const CONCURRENT_RETRY_MS = 3;
 const CONCURRENT_PATIENCE_MS = 30_000;
 
+export type MaxMessageBytes = (topic: string) => Promise<number>;
+
 export interface BatchSenderOptions {
   readonly cluster: KafkaCluster;
-  /** The topic's max.message.bytes. */
-  readonly maxMessageBytes: (topic: string) => number;
+  /** The topic's max.message.bytes, asked for once; Kafka's default when not given. */
+  readonly maxMessageBytes?: MaxMessageBytes;
 }
 
 /** Gives a batch of `count` records its place: called once per batch, in the partition's order. */
@@ -60,13 +62,14 @@ interface PartitionQueue {
  */
 export class BatchSender {
   private readonly cluster: KafkaCluster;
-  private readonly maxMessageBytes: (topic: string) => number;
+  private readonly maxMessageBytes: MaxMessageBytes;
+  private readonly limits = new Map<string, number>();
   private readonly connections = new Map<number, BrokerConnection>();
   private readonly spare: ByteWriter[] = [];
 
   constructor(options: BatchSenderOptions) {
     this.cluster = options.cluster;
-    this.maxMessageBytes = options.maxMessageBytes;
+    this.maxMessageBytes = options.maxMessageBytes ?? (async () => DEFAULT_MAX_MESSAGE_BYTES);
   }
 
   /** Resolves when every record is acknowledged by all in-sync replicas. Rejects with the gravest of
@@ -76,7 +79,7 @@ export class BatchSender {
     options: ProduceOptions,
     stamp: Stamp,
   ): Promise<ProduceResult[]> {
-    const lanes = await this.byLeader(this.queuesOf(parts));
+    const lanes = await this.byLeader(await this.queuesOf(parts));
     const sent = await Promise.allSettled(
       [...lanes].map(([leader, queues]) => this.sendLane(leader, queues, options, stamp)),
     );
@@ -99,11 +102,11 @@ export class BatchSender {
     this.connections.clear();
   }
 
-  private queuesOf(parts: readonly TopicPart[]): PartitionQueue[] {
+  private async queuesOf(parts: readonly TopicPart[]): Promise<PartitionQueue[]> {
     const queues = new Map<string, PartitionQueue>();
     for (const { topic, partition, arena } of parts) {
       if (arena.count === 0) continue;
-      const limit = this.maxMessageBytes(topic);
+      const limit = this.limits.get(topic) ?? (await this.askLimit(topic));
       const cuts = cutBatches(arena, limit, (bytes) => refuseRecord(topic, bytes, limit));
       const key = `${topic}/${partition}`;
       const queue = queues.get(key);
@@ -111,6 +114,12 @@ export class BatchSender {
       else queue.cuts.push(...cuts);
     }
     return [...queues.values()];
+  }
+
+  private async askLimit(topic: string): Promise<number> {
+    const limit = await this.maxMessageBytes(topic);
+    this.limits.set(topic, limit);
+    return limit;
   }
 
   private async byLeader(

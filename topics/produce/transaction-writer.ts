@@ -5,7 +5,7 @@ import { CONCURRENT_TRANSACTIONS, kafkaError, NONE } from '../errors.ts';
 import type { WriteCodec } from '../wire/codec.ts';
 import type { WireRequest } from '../wire/broker-connection.ts';
 import type { KafkaCluster } from '../wire/kafka-cluster.ts';
-import { BatchSender, DEFAULT_MAX_MESSAGE_BYTES, type TopicPart } from './batch-sender.ts';
+import { BatchSender, type MaxMessageBytes, type TopicPart } from './batch-sender.ts';
 import type { BatchProducer } from './record-batch.ts';
 import {
   addPartitionsRequest,
@@ -25,7 +25,7 @@ export interface TransactionWriterOptions {
   readonly transactionalId: string;
   readonly compression?: WriteCodec;
   /** A topic's max.message.bytes; Kafka's default when not given. */
-  readonly maxMessageBytes?: (topic: string) => number;
+  readonly maxMessageBytes?: MaxMessageBytes;
   /** The transaction protocol; found out from the broker when not given. */
   readonly protocol?: TransactionProtocol;
 }
@@ -85,10 +85,10 @@ export class TransactionWriter {
     this.transactionalId = options.transactionalId;
     this.codec = options.compression ?? 'none';
     this.protocol = options.protocol ?? null;
-    this.sender = new BatchSender({
-      cluster: options.cluster,
-      maxMessageBytes: options.maxMessageBytes ?? (() => DEFAULT_MAX_MESSAGE_BYTES),
-    });
+    const { cluster, maxMessageBytes } = options;
+    this.sender = new BatchSender(
+      maxMessageBytes === undefined ? { cluster } : { cluster, maxMessageBytes },
+    );
   }
 
   /** Fences any older instance and ends what it left open: its committed records are readable and its

@@ -1,0 +1,74 @@
+import { TopicAdmin } from './admin/topic-admin.ts';
+import { TopicReader } from './consume/topic-reader.ts';
+import { positionsTopic, schemasTopic } from './naming.ts';
+import { Positions } from './positions/positions.ts';
+import { TransactionWriter } from './produce/transaction-writer.ts';
+import { ConfluentRegistry } from './registry/confluent-registry.ts';
+import { SchemaCache } from './registry/schema-cache.ts';
+import { SchemaLog } from './registry/schema-log.ts';
+import type { SchemaRegistry } from './registry/schema-registry.ts';
+import type { KafkaSettings } from './wire/broker-connection.ts';
+import { KafkaCluster } from './wire/kafka-cluster.ts';
+
+export interface KafkaClientOptions {
+  readonly kafka: KafkaSettings;
+  readonly topicPrefix: string;
+  /** A Confluent-compatible registry to use instead of our own log. */
+  readonly schemaRegistryUrl: string | null;
+}
+
+/** All that a process does with Kafka, over one view of the cluster. */
+export class KafkaClient {
+  readonly admin: TopicAdmin;
+  readonly positions: Positions;
+  readonly registry: SchemaRegistry;
+  /** Our own registry, for serving it; null when an external one is used. */
+  readonly schemaLog: SchemaLog | null;
+  readonly schemas: SchemaCache;
+  private readonly cluster: KafkaCluster;
+
+  constructor(options: KafkaClientOptions) {
+    const { topicPrefix, schemaRegistryUrl } = options;
+    const cluster = new KafkaCluster(options.kafka);
+    this.cluster = cluster;
+    this.admin = new TopicAdmin({ cluster });
+    this.positions = new Positions({
+      cluster,
+      admin: this.admin,
+      topic: positionsTopic(topicPrefix),
+    });
+    this.schemaLog =
+      schemaRegistryUrl === null
+        ? new SchemaLog({ cluster, admin: this.admin, topic: schemasTopic(topicPrefix) })
+        : null;
+    this.registry = this.schemaLog ?? new ConfluentRegistry({ url: schemaRegistryUrl as string });
+    this.schemas = new SchemaCache(this.registry);
+  }
+
+  transactionWriter(transactionalId: string): TransactionWriter {
+    return new TransactionWriter({ cluster: this.cluster, transactionalId });
+  }
+
+  topicReader(): TopicReader {
+    return new TopicReader({ cluster: this.cluster });
+  }
+
+  /** By `topic:partition`, the offset up to which everything is decided now: what a barrier waits for.
+   * Topics that do not exist are left out. */
+  async endOffsets(topics: readonly string[]): Promise<Map<string, number>> {
+    const ends = new Map<string, number>();
+    for (const topic of topics) {
+      if ((await this.admin.find(topic)) === null) continue;
+      for (const { partition, stable } of await this.admin.bounds(topic)) {
+        ends.set(`${topic}:${partition}`, stable);
+      }
+    }
+    return ends;
+  }
+
+  async close(): Promise<void> {
+    await this.registry.close();
+    await this.admin.close();
+    this.cluster.close();
+  }
+}

@@ -1,0 +1,159 @@
+import avro from 'avsc';
+import { PipelineError } from '../../core/errors/pipeline-error.ts';
+import { schemaIdAt, WIRE_HEADER_BYTES } from '../../schemas/envelope/record-view.ts';
+import type { TopicAdmin } from '../admin/topic-admin.ts';
+import type { FetchedBatch, TopicReader } from '../consume/topic-reader.ts';
+import type { SchemaRegistry } from '../registry/schema-registry.ts';
+
+/** Where to begin: an offset holds for every partition; a time is epoch milliseconds. */
+export type TailStart =
+  'beginning' | 'end' | { readonly offset: number } | { readonly timeMs: number };
+
+export interface TailOptions {
+  readonly admin: TopicAdmin;
+  /** Of the tail's own; closed by it. */
+  readonly reader: TopicReader;
+  readonly registry: SchemaRegistry;
+  readonly topic: string;
+  readonly from: TailStart;
+  /** Records to give; no limit when not set. */
+  readonly limit?: number;
+  /** Goes on waiting at the end of the topic; else ends there. */
+  readonly follow: boolean;
+  readonly signal: AbortSignal;
+}
+
+/** A record as JSON. 64-bit integers that a JSON number cannot hold are text, bytes are base64. */
+export interface TailedRecord {
+  readonly topic: string;
+  readonly partition: number;
+  readonly offset: number;
+  readonly key: unknown;
+  readonly value: unknown;
+}
+
+/** Decodes a topic's records for people to read. Order holds within a partition. */
+export async function* tail(options: TailOptions): AsyncGenerator<TailedRecord> {
+  const { reader, topic, signal, follow } = options;
+  const limit = options.limit ?? Infinity;
+  const decoder = new JsonDecoder(options.registry);
+  try {
+    const left = await assignAll(options);
+    for (let given = 0; given < limit && !signal.aborted && (follow || left.size > 0);) {
+      for (const batch of await reader.next()) {
+        if (batch.error !== undefined) throw batch.error;
+        const end = left.get(batch.partition);
+        for (let i = 0; i < batch.records.count && given < limit; i++) {
+          const offset = batch.records.offsets[i] as number;
+          if (!follow && (end === undefined || offset >= end)) break;
+          yield { topic, partition: batch.partition, offset, ...(await decoder.record(batch, i)) };
+          given++;
+        }
+        if (end !== undefined && batch.nextOffset >= end) left.delete(batch.partition);
+      }
+    }
+  } finally {
+    await reader.close();
+  }
+}
+
+/** Assigns every partition; answers the ends, as they are now, of those that have something left. */
+async function assignAll(options: TailOptions): Promise<Map<number, number>> {
+  const { admin, reader, topic, from } = options;
+  const bounds = await admin.bounds(topic);
+  const byTime =
+    typeof from === 'object' && 'timeMs' in from
+      ? await admin.offsetsForTime(topic, from.timeMs)
+      : null;
+  const left = new Map<number, number>();
+  for (const { partition, low, high, stable } of bounds) {
+    let offset = low;
+    if (from === 'end') offset = stable;
+    else if (byTime !== null) offset = byTime.get(partition) ?? high;
+    else if (typeof from === 'object' && 'offset' in from) offset = from.offset;
+    offset = Math.min(Math.max(offset, low), high);
+    await reader.assign({ topic, partition, offset });
+    if (offset < stable) left.set(partition, stable);
+  }
+  return left;
+}
+
+/** Longs that are not safe integers become their exact text. */
+const ExactLong = avro.types.LongType.__with({
+  fromBuffer: (bytes: Buffer) => {
+    const value = bytes.readBigInt64LE();
+    const number = Number(value);
+    return Number.isSafeInteger(number) ? number : value.toString();
+  },
+  toBuffer: (value: number | string) => {
+    const bytes = Buffer.alloc(8);
+    bytes.writeBigInt64LE(BigInt(value));
+    return bytes;
+  },
+  fromJSON: Number,
+  toJSON: String,
+  isValid: (value: unknown) => typeof value === 'number' || typeof value === 'string',
+  compare: (a: number | string, b: number | string) => Number(BigInt(a) - BigInt(b)),
+});
+
+class JsonDecoder {
+  private readonly registry: SchemaRegistry;
+  private readonly types = new Map<number, avro.Type>();
+
+  constructor(registry: SchemaRegistry) {
+    this.registry = registry;
+  }
+
+  async record(batch: FetchedBatch, i: number): Promise<{ key: unknown; value: unknown }> {
+    const { bytes, offsets, keyStarts, keyEnds, valueStarts, valueEnds } = batch.records;
+    try {
+      return {
+        key: await this.decode(bytes, keyStarts[i] as number, keyEnds[i] as number),
+        value: await this.decode(bytes, valueStarts[i] as number, valueEnds[i] as number),
+      };
+    } catch (error) {
+      if (error instanceof PipelineError && error.code !== 'EVT_UNDECODABLE') throw error;
+      const where = {
+        topic: batch.topic,
+        partition: batch.partition,
+        offset: offsets[i] as number,
+      };
+      throw new PipelineError(
+        'EVT_UNDECODABLE',
+        `${where.topic}/${where.partition} at ${where.offset}: the record does not fit its schema`,
+        { details: where, cause: error },
+      );
+    }
+  }
+
+  /** Text that is not in Avro (the internal topics) is given as it is, or as the JSON it holds. */
+  private async decode(bytes: Buffer, start: number, end: number): Promise<unknown> {
+    if (start < 0) return null;
+    const id = schemaIdAt(bytes, start, end);
+    if (id < 0) return textOrJson(bytes.toString('utf8', start, end));
+    let type = this.types.get(id);
+    if (type === undefined) {
+      const schema = JSON.parse(await this.registry.schemaOf(id)) as avro.Schema;
+      type = avro.Type.forSchema(schema, { registry: { long: ExactLong } });
+      this.types.set(id, type);
+    }
+    return plain(type.fromBuffer(bytes.subarray(start + WIRE_HEADER_BYTES, end)));
+  }
+}
+
+function textOrJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
+/** Avro's values as JSON knows them. */
+function plain(value: unknown): unknown {
+  if (Buffer.isBuffer(value)) return value.toString('base64');
+  if (typeof value === 'number' && !Number.isFinite(value)) return String(value);
+  if (Array.isArray(value)) return value.map(plain);
+  if (value === null || typeof value !== 'object') return value;
+  return Object.fromEntries(Object.entries(value).map(([name, member]) => [name, plain(member)]));
+}
