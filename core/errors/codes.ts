@@ -265,6 +265,13 @@ export const ERROR_CODES = {
     http: 500,
     fix: 'A record names a schema that the registry does not hold; find out who removed it or who wrote the record, then re-snapshot the stream.',
   },
+  SCH_REGISTRY_REFUSED: {
+    reaction: 'hold',
+    origin: 'replication',
+    type: 'config_error',
+    http: 502,
+    fix: 'Correct HEADRACE_SCHEMA_REGISTRY_URL or the rights of its user; the message holds what the registry answered.',
+  },
   SCH_REGISTRY_UNAVAILABLE: {
     reaction: 'retry',
     origin: 'replication',
