@@ -107,8 +107,16 @@ async function connectOnce(
   // Without a listener a connection that breaks while idle would end the process; whoever uses the
   // session next gets the error.
   client.on('error', () => {});
+  let serverEncoding = '';
+  const { connection } = client as unknown as { connection: NodeJS.EventEmitter };
+  connection.on('parameterStatus', (status: { parameterName: string; parameterValue: string }) => {
+    if (status.parameterName === 'server_encoding') serverEncoding = status.parameterValue;
+  });
   try {
     await client.connect();
+    // Such a database checks nothing it stores, and would end the whole session at the first text
+    // that is not UTF-8. Unconverted, that text stops only its own stream.
+    if (serverEncoding === 'SQL_ASCII') await client.query(`SET client_encoding = 'SQL_ASCII'`);
   } catch (error) {
     client.end().catch(() => {});
     throw error;

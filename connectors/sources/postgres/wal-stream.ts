@@ -154,7 +154,8 @@ export class WalStream {
       xid: this.xid,
       tsUs: this.commitUs,
     };
-    this.seal(false);
+    // A stream that was stopped on the way is told even when nothing else is.
+    this.seal(this.state.dirty);
   }
 
   /** Ends what is whole at the newest position. */
