@@ -45,10 +45,14 @@ export class KafkaClient {
     this.schemas = new SchemaCache(this.registry);
   }
 
+  /** To be opened and closed by the caller; cuts batches by each topic's own limit. */
   transactionWriter(transactionalId: string): TransactionWriter {
-    return new TransactionWriter({ cluster: this.cluster, transactionalId });
+    const { cluster, admin } = this;
+    const maxMessageBytes = (topic: string): Promise<number> => admin.maxMessageBytes(topic);
+    return new TransactionWriter({ cluster, transactionalId, maxMessageBytes });
   }
 
+  /** To be closed by the caller. */
   topicReader(): TopicReader {
     return new TopicReader({ cluster: this.cluster });
   }

@@ -23,11 +23,6 @@ export interface TopicDescription {
   readonly partitions: readonly PartitionMetadata[];
 }
 
-export interface KafkaLimits {
-  readonly maxMessageBytes: number;
-  readonly maxTransactionMs: number;
-}
-
 /** Records of a partition have offsets in [low, high); those below `stable` are decided. */
 export interface PartitionBounds {
   readonly partition: number;
@@ -175,17 +170,11 @@ export class TopicAdmin {
     for (const topic of existing) this.cluster.forget(topic);
   }
 
-  /** What the brokers allow: the largest batch of a topic that sets no limit of its own, and the
-   * longest time-out of a transaction. */
-  async limits(): Promise<KafkaLimits> {
+  /** The longest time-out that the brokers grant a transaction. */
+  async maxTransactionMs(): Promise<number> {
     const { brokers } = await this.cluster.refresh([]);
     const node = String(brokers[0]?.nodeId ?? 0);
-    return {
-      maxMessageBytes: Number(await this.config(BROKER_RESOURCE, node, 'message.max.bytes')),
-      maxTransactionMs: Number(
-        await this.config(BROKER_RESOURCE, node, 'transaction.max.timeout.ms'),
-      ),
-    };
+    return Number(await this.config(BROKER_RESOURCE, node, 'transaction.max.timeout.ms'));
   }
 
   /** The largest batch that the topic takes, and so the largest record but for its 75 bytes of

@@ -22,7 +22,7 @@ export interface TopicPart {
 }
 
 /** Kafka's own default for max.message.bytes, which is counted per batch. */
-const DEFAULT_MAX_MESSAGE_BYTES = 1_048_588;
+export const DEFAULT_MAX_MESSAGE_BYTES = 1_048_588;
 const MAX_REQUEST_BYTES = 8 * 1024 * 1024;
 /** Requests under way per broker: enough to hide the round trip, few enough to bound memory. */
 const MAX_IN_FLIGHT = 4;

@@ -14,8 +14,8 @@ export class ConfluentRegistry implements SchemaRegistry {
   private readonly schemas = new Map<number, string>();
 
   /** `url` may hold `user:password@`, sent as basic authentication. */
-  constructor(url: string) {
-    const parsed = new URL(url);
+  constructor(options: { readonly url: string }) {
+    const parsed = new URL(options.url);
     const { username, password } = parsed;
     const login = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
     parsed.username = '';
