@@ -65,10 +65,13 @@ export class Connections {
     );
   }
 
-  /** Active ones that wait for a clock, for the scheduler. */
-  scheduled(): Promise<Connection[]> {
-    return this.database.query<Connection>(
-      `SELECT ${COLUMNS} FROM headrace.connection
+  /** Active ones that wait for a clock, each with the time of its last job (null before the first). */
+  scheduled(): Promise<(Connection & { readonly lastJobAt: number | null })[]> {
+    return this.database.query<Connection & { lastJobAt: number | null }>(
+      `SELECT ${COLUMNS},
+         (SELECT max(j.created_at) FROM headrace.job j WHERE j.connection_id = connection.id)
+           AS "lastJobAt"
+       FROM headrace.connection
        WHERE status = 'active' AND document->>'scheduleType' IN ('basic', 'cron') ORDER BY id`,
     );
   }

@@ -1,0 +1,170 @@
+import { ERROR_CODES } from '../../core/errors/codes.ts';
+import { failureReason } from '../../core/store/failure-reason.ts';
+import type { FailureReason } from '../../core/store/jobs.ts';
+import type {
+  ConnectionReport,
+  ConnectionWork,
+  NamedStream,
+  ReportedError,
+  SourceReport,
+  SourceWork,
+} from '../../core/store/work.ts';
+import type { TimedReport } from '../../core/store/worker-store.ts';
+
+/** What reports say about one stage of a sync. `kind` of a wait changes when its reason does; `why`
+ * is for people and carries figures. */
+export type Verdict =
+  | { readonly is: 'met' }
+  | { readonly is: 'wait'; readonly kind: string; readonly why: string }
+  | { readonly is: 'failed'; readonly failures: readonly FailureReason[] };
+
+/** Workers report twice a second; one that has said nothing for this long is not there. */
+const SILENT_MS = 30_000;
+
+const MET: Verdict = { is: 'met' };
+
+/**
+ * Has the source handed over everything up to `position`? Every stream of the connection must be
+ * past its first copy, and the report must be on the work as it stands now: one from before a stream
+ * was added says nothing about that stream.
+ */
+export function captureVerdict(
+  position: string,
+  connection: ConnectionWork,
+  source: SourceWork,
+  timed: TimedReport<SourceReport> | null,
+): Verdict {
+  const unheard = notHeard('source', source.version, timed);
+  if (unheard !== null || timed === null) return unheard ?? MET;
+  const { report } = timed;
+  const streams = report.streams.filter((each) => isAmong(connection.streams, each));
+  const failures = troubles(report.error, streams);
+  if (failures.length > 0) return { is: 'failed', failures };
+  if (report.error !== undefined) return waitingOut('source', report.error);
+  const behind = connection.streams.find(
+    (each) => !streams.some((s) => isSame(s, each) && s.phase === 'streaming'),
+  );
+  if (behind !== undefined) {
+    const found = streams.find((each) => isSame(each, behind));
+    const rows = found === undefined ? '' : ` (${found.phase}, ${found.rowsDone} rows)`;
+    const why = report.waitingFor ?? `stream ${label(behind)} is not streaming yet${rows}`;
+    return { is: 'wait', kind: `stream ${label(behind)}`, why: `source: ${why}` };
+  }
+  if (report.capturedThrough !== null && report.capturedThrough >= position) return MET;
+  const captured = report.capturedThrough ?? 'nothing';
+  return {
+    is: 'wait',
+    kind: 'position',
+    why: `source: captured ${captured} of ${position}, ${report.lagBytes} bytes behind`,
+  };
+}
+
+export type DeliveryVerdict = Verdict | { readonly is: 'flush' };
+
+/** May the end of the topics be asked for? The sink must know the topic of every stream. */
+export function topicsVerdict(
+  connection: ConnectionWork,
+  timed: TimedReport<ConnectionReport> | null,
+): Verdict {
+  const verdict = sinkVerdict(connection, timed);
+  if (verdict !== MET || timed === null) return verdict;
+  const known = topicsOf(timed.report).length;
+  if (known >= connection.streams.length) return MET;
+  const why = `destination: ${known} of ${connection.streams.length} topics are open`;
+  return { is: 'wait', kind: 'topics', why };
+}
+
+/**
+ * Is everything below `targets` ("topic:partition" to offset) durable? `flush` when all of it has
+ * been read and accepted, so that an order to flush finds nothing more to wait for.
+ */
+export function deliveryVerdict(
+  targets: ReadonlyMap<string, number>,
+  connection: ConnectionWork,
+  timed: TimedReport<ConnectionReport> | null,
+): DeliveryVerdict {
+  const verdict = sinkVerdict(connection, timed);
+  if (verdict !== MET || timed === null) return verdict;
+  const partitions = new Map(
+    timed.report.partitions.map((each) => [`${each.topic}:${each.partition}`, each]),
+  );
+  let missing = 0;
+  let unread = 0;
+  for (const [key, target] of targets) {
+    const { durable, consumed } = partitions.get(key) ?? { durable: 0, consumed: 0 };
+    missing += Math.max(0, target - durable);
+    unread += Math.max(0, target - Math.max(consumed, durable));
+  }
+  if (missing === 0) return MET;
+  if (unread === 0) return { is: 'flush' };
+  const why = `destination: ${missing} records are not durable yet, ${unread} of them not read`;
+  return { is: 'wait', kind: 'records', why };
+}
+
+export function topicsOf(report: ConnectionReport): string[] {
+  return [...new Set(report.partitions.map((each) => each.topic))];
+}
+
+function sinkVerdict(
+  connection: ConnectionWork,
+  timed: TimedReport<ConnectionReport> | null,
+): Verdict {
+  const unheard = notHeard('sink', connection.version, timed);
+  if (unheard !== null || timed === null) return unheard ?? MET;
+  const failures = troubles(timed.report.error, timed.report.streams);
+  if (failures.length > 0) return { is: 'failed', failures };
+  return timed.report.error === undefined ? MET : waitingOut('destination', timed.report.error);
+}
+
+function notHeard(
+  role: 'source' | 'sink',
+  version: string,
+  timed: TimedReport<SourceReport | ConnectionReport> | null,
+): Verdict | null {
+  if (timed === null || timed.ageMs > SILENT_MS) {
+    const why = `no ${role} service reports on this connection: is one running?`;
+    return { is: 'wait', kind: `no ${role}`, why };
+  }
+  if (timed.report.version === version) return null;
+  return { is: 'wait', kind: `${role} version`, why: `${role}: takes up the new configuration` };
+}
+
+/** A stopped stream never catches up by itself, and what holds or stops waits for a person. */
+function troubles(
+  error: ReportedError | undefined,
+  streams: readonly (NamedStream & { phase: string; error?: ReportedError })[],
+): FailureReason[] {
+  const failures = streams
+    .filter((each) => each.phase === 'stopped')
+    .map((each) => {
+      const { code, message, at } = each.error ?? {
+        code: 'BUG_UNEXPECTED' as const,
+        message: 'it stopped and did not say why.',
+        at: Date.now(),
+      };
+      return failureReason(code, `stream ${label(each)}: ${message}`, at);
+    });
+  if (error === undefined || !needsPerson(error)) return failures;
+  return [failureReason(error.code, error.message, error.at), ...failures];
+}
+
+function needsPerson({ code }: ReportedError): boolean {
+  const { reaction } = ERROR_CODES[code];
+  return reaction === 'hold' || reaction === 'stop';
+}
+
+function waitingOut(end: 'source' | 'destination', { code, message }: ReportedError): Verdict {
+  return { is: 'wait', kind: `${end} ${code}`, why: `${end}: ${code}: ${message}` };
+}
+
+function isAmong(streams: readonly NamedStream[], stream: NamedStream): boolean {
+  return streams.some((each) => isSame(each, stream));
+}
+
+function isSame(a: NamedStream, b: NamedStream): boolean {
+  return a.name === b.name && a.namespace === b.namespace;
+}
+
+function label({ namespace, name }: NamedStream): string {
+  return namespace === '' ? name : `${namespace}.${name}`;
+}

@@ -1,0 +1,124 @@
+import { toPipelineError } from '../../core/errors/pipeline-error.ts';
+import { Backoff } from '../../core/run/backoff.ts';
+import { systemClock, type Clock } from '../../core/run/clock.ts';
+import type { Service } from '../../core/run/service.ts';
+import type { Cleanup } from '../../core/store/cleanups.ts';
+import { selectedStreams } from '../../core/store/connection-document.ts';
+import type { Job } from '../../core/store/jobs.ts';
+import { SyncJob, type SyncJobOptions } from './sync-job.ts';
+import { dueAt } from './timetable.ts';
+
+export interface SchedulerOptions extends Omit<SyncJobOptions, 'clock'> {
+  /** Name of this process in the lease; one scheduler works at a time. */
+  readonly owner: string;
+  readonly clock?: Clock;
+}
+
+const LEASE_TTL_MS = 10_000;
+const BUSY_TICK_MS = 200;
+const IDLE_TICK_MS = 500;
+const CLEANUP_RETRY_MS = 1_000;
+const CLEANUP_RETRY_MAX_MS = 60_000;
+
+/** Runs sync jobs, starts scheduled ones and lets deleted sources go. */
+export function createScheduler(options: SchedulerOptions): Service {
+  const scheduler = new Scheduler({ ...options, clock: options.clock ?? systemClock });
+  return { name: 'scheduler', run: (signal) => scheduler.run(signal) };
+}
+
+class Scheduler {
+  private readonly options: SchedulerOptions & SyncJobOptions;
+  /** Steps and clean-ups under way: a source that hangs must hold up no other job. */
+  private readonly underWay = new Map<string, Promise<void>>();
+
+  constructor(options: SchedulerOptions & SyncJobOptions) {
+    this.options = options;
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    const { clock, store, owner, logger } = this.options;
+    const backoff = new Backoff({ firstMs: 200, maxMs: 5_000, clock });
+    while (!signal.aborted) {
+      try {
+        const busy = await this.tick();
+        backoff.reset();
+        await clock.wait(busy ? BUSY_TICK_MS : IDLE_TICK_MS, signal);
+      } catch (error) {
+        logger.warn({ err: error, failures: backoff.count }, 'the store does not answer');
+        await backoff.wait(signal);
+      }
+    }
+    await Promise.all(this.underWay.values());
+    await store.work.releaseLease('scheduler', owner).catch(() => undefined);
+  }
+
+  /** Answers whether a job is open. */
+  private async tick(): Promise<boolean> {
+    const { store, owner } = this.options;
+    if (!(await store.work.acquireLease('scheduler', owner, LEASE_TTL_MS))) return false;
+    await this.startDueJobs();
+    for (const cleanup of await store.cleanups.due()) {
+      this.start(`cleanup ${cleanup.id}`, () => this.letGo(cleanup));
+    }
+    const jobs = await store.jobs.open();
+    if (jobs.length > 0) await this.stepJobs(jobs);
+    return jobs.length > 0;
+  }
+
+  private async stepJobs(jobs: readonly Job[]): Promise<void> {
+    const work = await this.options.store.work.listWork();
+    for (const job of jobs) {
+      this.start(`job ${job.id}`, () => new SyncJob(this.options, job).step(work));
+    }
+  }
+
+  private async startDueJobs(): Promise<void> {
+    const { store, clock, logger } = this.options;
+    for (const connection of await store.connections.scheduled()) {
+      const due = dueAt(connection);
+      if (due === null || due > clock.now()) continue;
+      const streams = selectedStreams(connection.document).map(({ stream }) => ({
+        name: stream.name,
+        ...(stream.namespace === undefined ? {} : { namespace: stream.namespace }),
+      }));
+      try {
+        const job = await store.jobs.create(connection.id, streams);
+        logger.info({ connection: connection.id, job: job.id }, 'scheduled sync');
+      } catch (error) {
+        // It runs already, or was switched off this moment; it comes due again.
+        const { code } = toPipelineError(error);
+        if (code !== 'JOB_ALREADY_RUNNING' && code !== 'JOB_CONNECTION_INACTIVE') throw error;
+      }
+    }
+  }
+
+  /** Retried until the source's server has done it: its slot may be in use for a while yet. */
+  private async letGo(cleanup: Cleanup): Promise<void> {
+    const { store, connectors, logger } = this.options;
+    const { captureId, connector, configuration, failedAttempts } = cleanup;
+    try {
+      const source = await connectors.sources.load(connector);
+      await source.release({ sourceId: captureId, config: configuration });
+      await store.cleanups.done(cleanup.id);
+      logger.info({ source: captureId }, 'source let go');
+    } catch (thrown) {
+      const error = toPipelineError(thrown);
+      const wait = Math.min(
+        CLEANUP_RETRY_MS * 2 ** Math.min(failedAttempts, 10),
+        CLEANUP_RETRY_MAX_MS,
+      );
+      logger.warn({ err: error, source: captureId, failedAttempts }, 'source not let go yet');
+      await store.cleanups.failed(cleanup.id, wait, `${error.code}: ${error.message}`);
+    }
+  }
+
+  private start(key: string, work: () => Promise<void>): void {
+    if (this.underWay.has(key)) return;
+    const running = work()
+      .catch((error: unknown) => {
+        this.options.logger.warn({ err: error, step: key }, 'step failed; it is taken again');
+      })
+      .finally(() => this.underWay.delete(key));
+    this.underWay.set(key, running);
+  }
+}
