@@ -4,7 +4,6 @@ import { systemClock, type Clock } from '../../core/run/clock.ts';
 import type { Service } from '../../core/run/service.ts';
 import type { Cleanup } from '../../core/store/cleanups.ts';
 import { selectedStreams } from '../../core/store/connection-document.ts';
-import type { Job } from '../../core/store/jobs.ts';
 import { SyncJob, type SyncJobOptions } from './sync-job.ts';
 import { dueAt } from './timetable.ts';
 
@@ -17,6 +16,7 @@ export interface SchedulerOptions extends Omit<SyncJobOptions, 'clock'> {
 const LEASE_TTL_MS = 10_000;
 const BUSY_TICK_MS = 200;
 const IDLE_TICK_MS = 500;
+const DRAIN_MS = 5_000;
 const CLEANUP_RETRY_MS = 1_000;
 const CLEANUP_RETRY_MAX_MS = 60_000;
 
@@ -48,7 +48,11 @@ class Scheduler {
         await backoff.wait(signal);
       }
     }
-    await Promise.all(this.underWay.values());
+    // A step left behind is harmless: all its state is in the store.
+    await Promise.race([
+      Promise.all(this.underWay.values()),
+      clock.wait(DRAIN_MS, new AbortController().signal),
+    ]);
     await store.work.releaseLease('scheduler', owner).catch(() => undefined);
   }
 
@@ -61,15 +65,16 @@ class Scheduler {
       this.start(`cleanup ${cleanup.id}`, () => this.letGo(cleanup));
     }
     const jobs = await store.jobs.open();
-    if (jobs.length > 0) await this.stepJobs(jobs);
+    for (const { id } of jobs) this.start(`job ${id}`, () => this.step(id));
     return jobs.length > 0;
   }
 
-  private async stepJobs(jobs: readonly Job[]): Promise<void> {
-    const work = await this.options.store.work.listWork();
-    for (const job of jobs) {
-      this.start(`job ${job.id}`, () => new SyncJob(this.options, job).step(work));
-    }
+  /** Reads the job itself: the list may be from before the step that has just ended. */
+  private async step(id: number): Promise<void> {
+    const { store } = this.options;
+    const job = await store.jobs.get(id);
+    if (job.status !== 'pending' && job.status !== 'running') return;
+    await new SyncJob(this.options, job).step(await store.work.listWork());
   }
 
   private async startDueJobs(): Promise<void> {

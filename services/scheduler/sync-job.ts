@@ -53,6 +53,7 @@ export class SyncJob {
   private readonly job: Job;
   private progress: Progress;
 
+  /** `job` as it stands now: notes of an earlier step that are missing would be made again. */
   constructor(options: SyncJobOptions, job: Job) {
     this.options = options;
     this.job = job;

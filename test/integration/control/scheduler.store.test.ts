@@ -1,0 +1,319 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { createLogger } from '../../../core/observe/logger.ts';
+import { PipelineError } from '../../../core/errors/pipeline-error.ts';
+import type { Store } from '../../../core/store/store.ts';
+import type {
+  ConnectionReport,
+  PartitionReport,
+  SourceReport,
+  WorkerCommand,
+} from '../../../core/store/work.ts';
+import { createScheduler } from '../../../services/scheduler/scheduler.ts';
+import { fakeConnectors, type FakeConnectors } from './fake-connectors.ts';
+import { documentOf, embeddedStore, seedConnection } from './store-fixture.ts';
+
+/** A scheduler over a real store; the test plays the workers by saving their reports. */
+class Stage {
+  readonly store: Store;
+  readonly fake: FakeConnectors = fakeConnectors();
+  ends = new Map<string, number>();
+  endsAskedFor: string[][] = [];
+  private readonly running: { abort: AbortController; done: Promise<void> }[] = [];
+
+  constructor(store: Store) {
+    this.store = store;
+    this.fake.position = () => Promise.resolve('0A');
+  }
+
+  startScheduler(owner = 'scheduler-1'): { stop(): Promise<void> } {
+    const abort = new AbortController();
+    const service = createScheduler({
+      store: this.store,
+      connectors: this.fake,
+      owner,
+      logger: createLogger({ level: 'silent', service: 'scheduler' }),
+      endOffsets: (topics) => {
+        this.endsAskedFor.push(topics);
+        return Promise.resolve(this.ends);
+      },
+    });
+    const done = service.run(abort.signal);
+    this.running.push({ abort, done });
+    return { stop: () => (abort.abort(), done) };
+  }
+
+  async stop(): Promise<void> {
+    for (const { abort } of this.running) abort.abort();
+    await Promise.all(this.running.map(({ done }) => done));
+    for (const job of await this.store.jobs.open()) await this.store.jobs.cancel(job.id);
+  }
+}
+
+let opened: Awaited<ReturnType<typeof embeddedStore>>;
+let stage: Stage;
+let ids: Awaited<ReturnType<typeof seedConnection>>;
+
+beforeAll(async () => void (opened = await embeddedStore()), 60_000);
+afterAll(() => opened[Symbol.asyncDispose]());
+beforeEach(async () => {
+  stage = new Stage(opened.store);
+  ids = await seedConnection(opened.store);
+});
+afterEach(async () => {
+  await stage.stop();
+  await opened.store.connections.remove(ids.connectionId);
+});
+
+const stream = { namespace: 'public', name: 'orders' };
+
+async function versions(): Promise<{ source: string; connection: string }> {
+  const work = await stage.store.work.listWork();
+  return {
+    source: work.sources.find((each) => each.sourceId === ids.sourceId)?.version ?? '',
+    connection:
+      work.connections.find((each) => each.connectionId === ids.connectionId)?.version ?? '',
+  };
+}
+
+async function sourceSays(report: Partial<SourceReport> = {}): Promise<void> {
+  const { source: version } = await versions();
+  await stage.store.work.saveReport(`source:${ids.sourceId}`, {
+    kind: 'source',
+    id: ids.sourceId,
+    phase: 'streaming',
+    version,
+    capturedThrough: '0B',
+    lagBytes: 0,
+    lagMs: 0,
+    records: 0,
+    bytes: 0,
+    streams: [{ ...stream, phase: 'streaming', rowsDone: 3, rowsEstimate: null }],
+    ...report,
+  });
+}
+
+async function sinkSays(
+  partition: Partial<PartitionReport>,
+  records = 0,
+  report: Partial<ConnectionReport> = {},
+): Promise<void> {
+  const { connection: version } = await versions();
+  await stage.store.work.saveReport(`connection:${ids.connectionId}`, {
+    kind: 'connection',
+    id: ids.connectionId,
+    phase: 'running',
+    version,
+    partitions: [{ topic: 'orders', partition: 0, durable: 0, consumed: 0, end: 0, ...partition }],
+    streams: [{ ...stream, phase: 'running', records, bytes: records * 10, watermarkMs: 0 }],
+    ...report,
+  });
+}
+
+async function sync(): Promise<number> {
+  return (await stage.store.jobs.create(ids.connectionId, [stream])).id;
+}
+
+const statusOf = async (id: number) => (await stage.store.jobs.get(id)).status;
+const logOf = async (id: number) => (await stage.store.jobs.logLines(id, 0, 100)).join('\n');
+const attemptOf = async (id: number) => (await stage.store.jobs.attempts([id]))[0];
+const eventually = { timeout: 15_000, interval: 20 };
+
+async function takeFlush(): Promise<WorkerCommand[]> {
+  return (await expect
+    .poll(() => stage.store.work.takeCommands(`connection:${ids.connectionId}`), eventually)
+    .toMatchObject([{ kind: 'flush' }])) as unknown as WorkerCommand[];
+}
+
+describe('a sync is a barrier', () => {
+  it('waits for capture, then for the ends of the topics, flushes, and counts its own records', async () => {
+    stage.ends = new Map([['orders:0', 120]]);
+    await sinkSays({ durable: 100, consumed: 100 }, 1000);
+    await sourceSays({ capturedThrough: '09' });
+    const id = await sync();
+    stage.startScheduler();
+
+    await expect.poll(() => logOf(id), eventually).toContain('captured 09 of 0A');
+    expect(stage.endsAskedFor).toEqual([]);
+    await sourceSays({ capturedThrough: '0A' });
+    await expect.poll(() => logOf(id), eventually).toContain('20 records are not durable yet');
+    expect(stage.endsAskedFor).toEqual([['orders']]);
+    await sinkSays({ durable: 100, consumed: 120 }, 1000);
+    await takeFlush();
+    expect(await statusOf(id)).toBe('running');
+    await sinkSays({ durable: 120, consumed: 120 }, 1020);
+    await expect.poll(() => statusOf(id), eventually).toBe('succeeded');
+
+    const attempt = await attemptOf(id);
+    expect(attempt).toMatchObject({
+      status: 'succeeded',
+      failures: [],
+      streamStats: [
+        {
+          streamName: 'orders',
+          streamNamespace: 'public',
+          stats: { recordsCommitted: 20, bytesCommitted: 200 },
+        },
+      ],
+    });
+    expect(attempt?.endedAt).toBeGreaterThan(0);
+    expect(await logOf(id)).toMatch(/sync started[^]*capture:[^]*deliver:[^]*sync succeeded/);
+  });
+
+  it('counts from zero for a sink that was not there, and through its restart', async () => {
+    stage.ends = new Map([['orders:0', 10]]);
+    const id = await sync();
+    stage.startScheduler();
+    await expect.poll(() => logOf(id), eventually).toContain('no source service reports');
+    await sourceSays();
+    await expect.poll(() => logOf(id), eventually).toContain('no sink service reports');
+    await sinkSays({ durable: 4, consumed: 4 }, 4);
+    await expect
+      .poll(async () => (await attemptOf(id))?.streamStats, eventually)
+      .toMatchObject([{ stats: { recordsCommitted: 4 } }]);
+    await sinkSays({ durable: 7, consumed: 7 }, 3);
+    await expect
+      .poll(async () => (await attemptOf(id))?.streamStats, eventually)
+      .toMatchObject([{ stats: { recordsCommitted: 7 } }]);
+    await sinkSays({ durable: 10, consumed: 10 }, 6);
+    await expect.poll(() => statusOf(id), eventually).toBe('succeeded');
+    expect((await attemptOf(id))?.streamStats).toMatchObject([{ stats: { recordsCommitted: 10 } }]);
+  });
+
+  it('does not believe a report on older wishes, nor a stream in its first copy', async () => {
+    stage.ends = new Map();
+    await sinkSays({});
+    await sourceSays({ version: 'older' });
+    const id = await sync();
+    stage.startScheduler();
+    await expect.poll(() => logOf(id), eventually).toContain('takes up the new configuration');
+    await sourceSays({
+      streams: [{ ...stream, phase: 'snapshot', rowsDone: 3, rowsEstimate: null }],
+    });
+    await expect.poll(() => logOf(id), eventually).toContain('orders is not streaming yet');
+    await sourceSays();
+    await expect.poll(() => statusOf(id), eventually).toBe('succeeded');
+  });
+
+  it('fails with code, message and fix for a stream that stopped at the source', async () => {
+    await sourceSays({
+      streams: [
+        {
+          ...stream,
+          phase: 'stopped',
+          rowsDone: 0,
+          rowsEstimate: null,
+          error: { code: 'EVT_UNDECODABLE', message: 'a foreign record at 7.', at: 5 },
+        },
+      ],
+    });
+    const id = await sync();
+    stage.startScheduler();
+    await expect.poll(() => statusOf(id), eventually).toBe('failed');
+    expect((await attemptOf(id))?.failures).toEqual([
+      {
+        failureOrigin: 'replication',
+        failureType: 'system_error',
+        externalMessage: expect.stringMatching(
+          /^EVT_UNDECODABLE: stream public\.orders: a foreign record at 7\. Find who wrote/,
+        ) as string,
+        internalMessage: 'EVT_UNDECODABLE',
+        retryable: false,
+        timestamp: 5,
+      },
+    ]);
+  });
+
+  it('fails while capture is still under way when the destination waits for a person', async () => {
+    const error = { code: 'CFG_INVALID_CONNECTOR', message: 'no table', at: 1 } as const;
+    await sourceSays({ capturedThrough: null });
+    await sinkSays({}, 0, { phase: 'failed', error });
+    const id = await sync();
+    stage.startScheduler();
+    await expect.poll(() => statusOf(id), eventually).toBe('failed');
+    expect((await attemptOf(id))?.failures[0]?.internalMessage).toBe('CFG_INVALID_CONNECTOR');
+  });
+
+  it('waits out what passes, and says what it waits for', async () => {
+    const error = { code: 'CFG_STORE_UNAVAILABLE', message: 'it restarts', at: 1 } as const;
+    stage.fake.position = () =>
+      Promise.reject(new PipelineError('CFG_STORE_UNAVAILABLE', 'not now'));
+    await sinkSays({});
+    const id = await sync();
+    stage.startScheduler();
+    await expect.poll(() => logOf(id), eventually).toContain('CFG_STORE_UNAVAILABLE: not now');
+    stage.fake.position = () => Promise.resolve('0A');
+    await sourceSays({ phase: 'failed', error });
+    await expect.poll(() => logOf(id), eventually).toContain('it restarts');
+    await sourceSays();
+    await expect.poll(() => statusOf(id), eventually).toBe('succeeded');
+  });
+
+  it('is taken up by another scheduler where the dead one left it', async () => {
+    stage.ends = new Map([['orders:0', 5]]);
+    await sourceSays();
+    await sinkSays({ durable: 0, consumed: 0 });
+    const id = await sync();
+    const first = stage.startScheduler();
+    await expect.poll(() => logOf(id), eventually).toContain('deliver:');
+    await first.stop();
+    // A position past what is captured: had it been asked for again, the job would not end.
+    stage.fake.position = () => Promise.resolve('FF');
+    await sinkSays({ durable: 5, consumed: 5 }, 5);
+    stage.startScheduler('scheduler-2');
+    await expect.poll(() => statusOf(id), eventually).toBe('succeeded');
+    expect((await logOf(id)).match(/sync started/g)).toHaveLength(1);
+  });
+
+  it('a cancel ends it', async () => {
+    const id = await sync();
+    stage.startScheduler();
+    await expect.poll(() => statusOf(id), eventually).toBe('running');
+    await stage.store.jobs.cancel(id);
+    await sourceSays();
+    await sinkSays({});
+    const next = await sync();
+    await expect.poll(() => statusOf(next), eventually).toBe('succeeded');
+    expect(await statusOf(id)).toBe('cancelled');
+  });
+});
+
+describe('a source that nobody needs any more', () => {
+  it('is let go, however often that fails at first', async () => {
+    const released: string[] = [];
+    stage.fake.release = ({ sourceId }) => {
+      // Sources of the tests before are let go as well.
+      if (sourceId !== ids.sourceId) return Promise.resolve();
+      released.push(sourceId);
+      return released.length < 2
+        ? Promise.reject(new PipelineError('CFG_INVALID_CONNECTOR', 'the slot is active'))
+        : Promise.resolve();
+    };
+    stage.startScheduler();
+    await stage.store.connections.remove(ids.connectionId);
+    await expect.poll(() => released, eventually).toEqual([ids.sourceId, ids.sourceId]);
+    await expect.poll(() => stage.store.cleanups.pendingFor(ids.sourceId), eventually).toBeNull();
+  });
+});
+
+describe('schedules', () => {
+  it('start a job when due, not before, and none beside a running one', async () => {
+    const document = (expression: string) =>
+      documentOf({
+        scheduleType: 'cron',
+        scheduleData: { cron: { cronExpression: expression, cronTimeZone: 'UTC' } },
+      });
+    // Due at every second from its creation on; the API would refuse it, the store does not.
+    const due = await seedConnection(stage.store, document('* * * * * *'));
+    const later = await seedConnection(stage.store, document('0 0 1 1 *'));
+    stage.startScheduler();
+    await expect.poll(() => stage.store.jobs.last(due.connectionId), eventually).not.toBeNull();
+    const running = await stage.store.jobs.last(due.connectionId);
+    await stage.store.jobs.cancel(running?.id ?? 0);
+    await expect
+      .poll(async () => (await stage.store.jobs.last(due.connectionId))?.id, eventually)
+      .not.toBe(running?.id);
+    await stage.store.connections.remove(due.connectionId);
+    expect(await stage.store.jobs.last(later.connectionId)).toBeNull();
+    await stage.store.connections.remove(later.connectionId);
+  });
+});
