@@ -5,6 +5,7 @@ import type { SourceWork } from '../../core/store/work.ts';
 import type { Source } from '../../connectors/spi/source.ts';
 import type { KafkaClient } from '../../topics/kafka-client.ts';
 import { sourceTransactionalId } from '../../topics/naming.ts';
+import { DEFAULT_MAX_MESSAGE_BYTES } from '../../topics/produce/batch-sender.ts';
 import type { TransactionWriter } from '../../topics/produce/transaction-writer.ts';
 import { capture, STREAMING_TRANSACTION_MS } from './capture.ts';
 import { SourceStatus } from './source-status.ts';
@@ -21,7 +22,8 @@ export interface SourceRunnerOptions {
   readonly log: Logger;
 }
 
-/** Room that a record batch's own header takes from the topic's limit. */
+/** Room that a record batch's own header takes from the topic's limit, which is Kafka's default: our
+ * topics are made without one of their own. */
 const BATCH_OVERHEAD = 200;
 
 /**
@@ -70,7 +72,7 @@ export class SourceRunner {
     });
     let writer = await this.openWriter(STREAMING_TRANSACTION_MS);
     try {
-      const limits = await kafka.admin.limits();
+      const maxTransactionMs = await kafka.admin.maxTransactionMs();
       const reader = await connector.open({
         sourceId: work.sourceId,
         serverName: `${topicPrefix}.${work.sourceName}`,
@@ -78,9 +80,9 @@ export class SourceRunner {
         streams: await this.streams(registrar),
         state: await kafka.positions.read(work.sourceId),
         registerSchema: (schema) => registrar.register(schema),
-        maxRecordBytes: limits.maxMessageBytes - BATCH_OVERHEAD,
+        maxRecordBytes: DEFAULT_MAX_MESSAGE_BYTES - BATCH_OVERHEAD,
         maxBufferedBytes: this.options.maxBufferedBytes,
-        maxTransactionMs: limits.maxTransactionMs,
+        maxTransactionMs,
         signal,
       });
       try {
@@ -95,7 +97,7 @@ export class SourceRunner {
             return writer;
           },
           positions: kafka.positions,
-          snapshotTransactionMs: limits.maxTransactionMs,
+          snapshotTransactionMs: maxTransactionMs,
           topicOf: (stream) => registrar.topicOf(stream),
           watch: this.status,
         });

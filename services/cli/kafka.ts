@@ -1,0 +1,41 @@
+import type { Settings } from '../../core/config/settings.ts';
+import { stackUp } from '../../deploy/local/stack.ts';
+import { KafkaClient } from '../../topics/kafka-client.ts';
+import type { KafkaSettings } from '../../topics/wire/broker-connection.ts';
+
+/** The Kafka of the settings; with no brokers given, the local stack's is started, and said so. */
+export async function openKafka(
+  settings: Settings,
+  report: (line: string) => void = () => undefined,
+): Promise<KafkaClient> {
+  return new KafkaClient({
+    kafka: { ...login(settings), brokers: await brokersOf(settings, report) },
+    topicPrefix: settings.topicPrefix,
+    schemaRegistryUrl: settings.schemaRegistryUrl,
+  });
+}
+
+async function brokersOf(
+  settings: Settings,
+  report: (line: string) => void,
+): Promise<readonly string[]> {
+  if (settings.kafkaBrokers.length > 0) return settings.kafkaBrokers;
+  report('HEADRACE_KAFKA_BROKERS is not set: using the Kafka of the local stack');
+  const servers = await stackUp(['kafka'], { home: settings.home, report });
+  return servers.filter((server) => server.name === 'kafka').map((server) => server.url);
+}
+
+function login(settings: Settings): Pick<KafkaSettings, 'tls' | 'sasl'> {
+  const { kafkaSaslMechanism, kafkaSaslUsername, kafkaSaslPassword } = settings;
+  return {
+    tls: settings.kafkaTls ? {} : null,
+    sasl:
+      kafkaSaslMechanism === null
+        ? null
+        : {
+            mechanism: kafkaSaslMechanism,
+            username: kafkaSaslUsername ?? '',
+            password: kafkaSaslPassword ?? '',
+          },
+  };
+}

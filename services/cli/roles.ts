@@ -1,0 +1,135 @@
+import { randomUUID } from 'node:crypto';
+import { hostname } from 'node:os';
+import type { Command } from 'commander';
+import { loadSettings, type Settings } from '../../core/config/settings.ts';
+import { createLogger, type Logger } from '../../core/observe/logger.ts';
+import { collectProcessMetrics } from '../../core/observe/metrics.ts';
+import { armedFailpoints, armFailpoints } from '../../core/run/failpoints.ts';
+import { runServices, type Service } from '../../core/run/service.ts';
+import { openStore, type Store } from '../../core/store/store.ts';
+import { connectors } from '../../connectors/registry.ts';
+import type { KafkaClient } from '../../topics/kafka-client.ts';
+import { apiService } from '../api/api.ts';
+import { createHealthServer } from '../api/health-server.ts';
+import { createScheduler } from '../scheduler/scheduler.ts';
+import { createSinkWorker } from '../sink/sink-worker.ts';
+import { openKafka } from './kafka.ts';
+import { createSourceWorker } from '../source/source-worker.ts';
+
+/** What the roles of one process share. */
+interface Program {
+  readonly settings: Settings;
+  readonly log: Logger;
+  readonly store: Store;
+  readonly kafka: KafkaClient;
+  /** Name of this process in leases: never the same twice. */
+  readonly owner: string;
+}
+
+type Role = 'source' | 'sink' | 'scheduler' | 'api';
+
+const ROLES: Record<Role, { readonly says: string; make(program: Program): Service }> = {
+  source: { says: 'read sources into Kafka', make: sourceService },
+  sink: { says: 'deliver topics to destinations', make: sinkService },
+  scheduler: { says: 'run sync jobs and schedules', make: schedulerService },
+  api: { says: "serve the API in Airbyte's shape and the schema registry", make: makeApi },
+};
+
+/** `headrace up`, one command per role, and the demo. */
+export function addRoleCommands(program: Command): void {
+  program
+    .command('up')
+    .description('run all services in this process')
+    .action(() => run('up', Object.keys(ROLES) as Role[]));
+  for (const [role, { says }] of Object.entries(ROLES) as [Role, { says: string }][]) {
+    program
+      .command(role)
+      .description(`run this service alone: ${says}`)
+      .action(() => run(role, [role]));
+  }
+  program
+    .command('demo')
+    .description('copy real data between real servers on this machine, change it, compare')
+    .option('--keep', 'leave everything running at the end')
+    .option('--seconds <n>', 'how long the demo application writes', Number, 15)
+    .action(async (options: { keep?: boolean; seconds: number }) => {
+      const { home } = loadSettings(process.env);
+      // Its data and its Parquet reader are development packages, which an image does not have.
+      const { runDemo } = await import('../../deploy/demo/demo.ts');
+      const equal = await runDemo({ home, keep: options.keep === true, seconds: options.seconds });
+      process.exit(equal ? 0 : 1);
+    });
+}
+
+async function run(name: string, roles: readonly Role[]): Promise<void> {
+  const settings = loadSettings(process.env);
+  const log = createLogger({ level: settings.logLevel, service: name });
+  armFailpoints(settings);
+  if (armedFailpoints().length > 0) log.warn({ failpoints: armedFailpoints() }, 'failpoints armed');
+  collectProcessMetrics();
+  const store = await openStore(settings);
+  const kafka = await openKafka(settings, (line) => log.info({ stack: 'kafka' }, line));
+  try {
+    const owner = `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`;
+    const program: Program = { settings, log, store, kafka, owner };
+    const services = roles.map((role) => ROLES[role].make(program));
+    if (!roles.includes('api')) services.push(healthService(program));
+    await runServices({ services, logger: log });
+  } finally {
+    await kafka.close();
+    await store.close();
+  }
+}
+
+function sourceService({ settings, log, store, kafka, owner }: Program): Service {
+  return createSourceWorker({
+    store: store.work,
+    kafka,
+    topicPrefix: settings.topicPrefix,
+    topicPartitions: settings.topicPartitions,
+    maxBufferedBytes: bufferBytes(settings),
+    owner,
+    log: log.child({ role: 'source' }),
+  });
+}
+
+function sinkService({ settings, log, store, kafka, owner }: Program): Service {
+  return createSinkWorker({
+    store: store.work,
+    kafka,
+    topicPrefix: settings.topicPrefix,
+    home: settings.home,
+    maxBufferedBytes: bufferBytes(settings),
+    owner,
+    log: log.child({ role: 'sink' }),
+  });
+}
+
+function schedulerService({ log, store, kafka, owner }: Program): Service {
+  return createScheduler({
+    store,
+    connectors,
+    owner,
+    endOffsets: (topics) => kafka.endOffsets(topics),
+    logger: log.child({ role: 'scheduler' }),
+  });
+}
+
+function makeApi({ settings, log, store, kafka }: Program): Service {
+  return apiService({
+    settings,
+    store,
+    connectors,
+    ...(kafka.schemaLog === null ? {} : { registry: kafka.schemaLog }),
+    logger: log.child({ role: 'api' }),
+  });
+}
+
+function healthService({ settings, log, store }: Program): Service {
+  return createHealthServer({ settings, logger: log, ready: () => store.ping() });
+}
+
+/** A source or a sink may hold a part of the process's memory; the rest is the program's own. */
+function bufferBytes(settings: Settings): number {
+  return (settings.memoryMb * 1024 * 1024) / 4;
+}
