@@ -148,13 +148,19 @@ async function attributed<T>(
     return await answer;
   } catch (error) {
     const owner = ownerOf((error as ExchangeError).statementIndex ?? -1);
-    if (owner === undefined) throw classify(error, 'writing a batch');
+    if (owner === undefined) throw bookkeepingError(classify(error, 'the bookkeeping of offsets'));
     throw classify(
       error,
       `stream ${owner.stream}, table ${tableOf(owner.owned.name)}`,
       owner.stream,
     );
   }
+}
+
+/** Statements that belong to no stream work on the bookkeeping table. */
+function bookkeepingError(error: PipelineError): PipelineError {
+  if (error.code !== 'DST_TABLE_CHANGED') return error;
+  return new PipelineError('DST_STATE_LOST', error.message, { details: error.details });
 }
 
 function refuseMissed(work: BatchWork, results: readonly StatementResult[]): void {

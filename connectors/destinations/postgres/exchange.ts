@@ -3,7 +3,7 @@ import type { Client, Connection, Submittable } from 'pg';
 /** One statement of an exchange; a Buffer parameter is sent in binary form, a string as text. */
 export interface Statement {
   readonly text: string;
-  readonly values?: readonly (string | number | Buffer | null)[];
+  readonly values?: readonly (string | Buffer | null)[];
   /** Body of a `COPY ... FROM STDIN`, whole. */
   readonly copyData?: Buffer;
 }

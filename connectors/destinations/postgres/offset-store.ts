@@ -66,7 +66,7 @@ export function insertPartitions(
   partition: number,
   table: { readonly schema: string; readonly table: string },
 ): Statement[] {
-  const values = [connectionId, topic, partition];
+  const values = [connectionId, topic, String(partition)];
   return [
     {
       text: `INSERT INTO ${offsetsTable(schema)}

@@ -89,11 +89,13 @@ export function alterTable(layout: TableLayout, changes: readonly ColumnChange[]
   return { text: `ALTER TABLE ${tableOf(layout)} ${actions.join(',')}` };
 }
 
-/** Creates the schema unless it exists: `IF NOT EXISTS` alone asks for a right on the database even
- * when there is nothing to do. */
+/** Creates the schema unless it exists, inside the caller's transaction. `IF NOT EXISTS` alone asks
+ * for a right on the database even when there is nothing to do, and two who create at once would
+ * collide in the catalog. */
 export async function ensureSchema(client: Client, schema: string): Promise<void> {
-  const [found] = await exchange(client, [
-    { text: 'SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname=$1', values: [schema] },
+  const [, found] = await exchange(client, [
+    lockDefinition({ schema, table: '' }),
+    { text: 'SELECT 1 FROM pg_namespace WHERE nspname=$1', values: [schema] },
   ]);
   if (found?.rows.length === 1) return;
   await exchange(client, [{ text: `CREATE SCHEMA IF NOT EXISTS ${quoted(schema)}` }]);

@@ -17,7 +17,7 @@ import { createOffsets } from './offset-store.ts';
 import { collectSchemaIds, OpenTable } from './open-table.ts';
 import { fenced, PartitionState } from './partition-state.ts';
 import { locateRefused } from './refused-value.ts';
-import { Sessions, type TransactionLimits } from './sessions.ts';
+import { begin, Sessions, type TransactionLimits } from './sessions.ts';
 import type { CompiledTable, EncodeOptions, RecordSlice } from './table-batch.ts';
 import { ensureSchema } from './table-catalog.ts';
 
@@ -141,8 +141,10 @@ export class PostgresWriter implements DestinationWriter {
   private ensureHome(): Promise<void> {
     this.home ??= this.sessions
       .use(async (client) => {
-        await ensureSchema(client, this.target.schema);
-        await exchange(client, [createOffsets(this.target.schema)]);
+        const { schema } = this.target;
+        await exchange(client, begin(this.limits));
+        await ensureSchema(client, schema);
+        await exchange(client, [createOffsets(schema), { text: 'COMMIT' }]);
       })
       .catch((error: unknown) => {
         this.home = null;
