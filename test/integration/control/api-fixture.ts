@@ -13,7 +13,7 @@ import { embeddedStore } from './store-fixture.ts';
 export interface Answer {
   readonly status: number;
   // Tests look into answers of many shapes.
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any
+  // oxlint-disable-next-line typescript/no-explicit-any
   readonly body: any;
 }
 
@@ -85,6 +85,26 @@ export async function apiContext(
     },
   };
   return fixture;
+}
+
+/** A connection of one stream, fields of `body` before the defaults. */
+export async function createConnection(api: ApiFixture, body: object = {}): Promise<string> {
+  const answer = await api.call('connections/create', {
+    sourceId: await api.createSource(),
+    destinationId: await api.createDestination(),
+    syncCatalog: { streams: [streamRequest('orders')] },
+    ...body,
+  });
+  if (answer.status !== 200) throw new Error(`create: ${JSON.stringify(answer.body)}`);
+  return answer.body.connectionId as string;
+}
+
+/** One entry of a syncCatalog as clients send it. */
+export function streamRequest(name: string, config: object = {}, more: object = {}): object {
+  return {
+    stream: { name, namespace: 'public', jsonSchema: {}, ...more },
+    config: { syncMode: 'incremental', destinationSyncMode: 'append', ...config },
+  };
 }
 
 async function answer(response: Promise<Response>): Promise<Answer> {
