@@ -15,7 +15,7 @@ const SECRET_NAME = /password|token|secret|ssh_key|credentials_json|access_key_i
 /** Throws CFG_INVALID_CONNECTOR (422) naming each field that does not fit the specification; values
  * are never quoted (invariant 8). */
 export function checkConfig(spec: ConnectorSpec, config: Config): void {
-  const schema = Compile(spec.connectionSpecification as never);
+  const schema = Compile(withoutDefaulted(spec.connectionSpecification) as never);
   if (schema.Check(config)) return;
   const [, errors] = schema.Errors(config);
   const fields = errors.flatMap(describe).map((each) => `$.${each.propertyPath}: ${each.message}`);
@@ -24,6 +24,16 @@ export function checkConfig(spec: ConnectorSpec, config: Config): void {
     `The configuration does not fit the specification of ${spec.title}. ${[...new Set(fields)].join('; ')}`,
     { details: { connector: spec.name } },
   );
+}
+
+/** A form fills a field that has a default, a script leaves it out: it is not required then. */
+function withoutDefaulted(schema: Schema): Schema {
+  const properties = (schema['properties'] ?? {}) as Record<string, Schema>;
+  const required = (schema['required'] ?? []) as string[];
+  return {
+    ...schema,
+    required: required.filter((name) => properties[name]?.['default'] === undefined),
+  };
 }
 
 /** The configuration exactly as given, secrets replaced by the mask (invariant 8). */
