@@ -37,7 +37,7 @@ export function appendedRows(
     rows instanceof CopyRows
       ? { text: table.text('copy', copyStatement), copyData: rows.body() }
       : { text: table.text('append', appendStatement), values: rows.parameters() };
-  return { statements: rows.rows === 0 ? [] : [statement], mustMissNone: [], rows: rows.rows };
+  return { statements: rows.rows === 0 ? [] : [statement], mustMissNone: [], isLong: false };
 }
 
 function appendSlice(

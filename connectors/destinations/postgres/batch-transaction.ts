@@ -41,7 +41,8 @@ export async function applyBatch(
   work: BatchWork,
   limits: TransactionLimits,
 ): Promise<void> {
-  const stored = await lock(client, work, limits);
+  const isLong = work.tables.some(({ encoded }) => encoded.isLong);
+  const stored = await lock(client, work, isLong ? { ...limits, statementTimeoutMs: 0 } : limits);
   const confirmed = work.steps.map(({ state }, i) => state.confirms(stored[i] as number | null));
   if (confirmed.every((yes) => yes)) {
     await exchange(client, [{ text: 'ROLLBACK' }]);
@@ -136,7 +137,8 @@ async function apply(
 ): Promise<StatementResult[]> {
   const owners = work.tables.flatMap(({ table, encoded }) => encoded.statements.map(() => table));
   const statements = work.tables.flatMap(({ encoded }) => encoded.statements);
-  return attributed(exchange(client, [...statements, ...end]), (index) => owners[index]);
+  const silenceMs = work.tables.some(({ encoded }) => encoded.isLong) ? 0 : undefined;
+  return attributed(exchange(client, [...statements, ...end], silenceMs), (i) => owners[i]);
 }
 
 /** Classifies an error and names the stream of the statement that met it. */

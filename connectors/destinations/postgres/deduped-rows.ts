@@ -112,7 +112,7 @@ class DedupedEncoder {
     add(masked, 'masked', maskedStatement);
     add(deletes, 'delete', (layout) => deleteStatement(layout, soft));
     add(softDeletes, 'softDelete', (layout) => upsertStatement(layout, softColumns(layout)));
-    return { statements, mustMissNone, rows: newest.keys };
+    return { statements, mustMissNone, isLong: newest.truncate !== null };
   }
 
   private addFull(key: number, slice: RecordSlice, index: number): void {

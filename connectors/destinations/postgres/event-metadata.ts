@@ -46,7 +46,8 @@ export function writeMetadata(
   stamp.ids.writeCell(cells[at] as BinaryWriter, stamp.offset);
   writeMicros(cells[at + 1] as BinaryWriter, stamp.emittedAtMs * 1000);
   (cells[at + 2] as BinaryWriter).int8Cell(change.lsnHigh, change.lsnLow);
-  writeMicros(cells[at + 3] as BinaryWriter, change.tsUs);
+  if (change.tsUs === 0) (cells[at + 3] as BinaryWriter).null();
+  else writeMicros(cells[at + 3] as BinaryWriter, change.tsUs);
   if (deleted) writeMicros(cells[at + 4] as BinaryWriter, change.tsUs);
   else (cells[at + 4] as BinaryWriter).null();
   (cells[at + 5] as BinaryWriter).int4Cell(change.epoch);

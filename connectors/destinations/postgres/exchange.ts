@@ -27,16 +27,30 @@ export interface ExchangeError extends Error {
  * Sends statements in one round trip: all are on the wire before the first answer, behind them one
  * Sync. After a failure the server ignores the rest up to the Sync, a COMMIT among them, so what
  * follows a failed statement never happens. `pg`'s own queue waits for every answer instead.
+ * A connection that stays silent for `silenceMs` (0: for ever) is given up.
  */
 export function exchange(
   client: Client,
   statements: readonly Statement[],
+  silenceMs: number = MAX_SILENCE_MS,
 ): Promise<StatementResult[]> {
   return new Promise((resolve, reject) => {
-    const done = (error: Error | null, results: StatementResult[]) =>
-      error === null ? resolve(results) : reject(error);
+    const watchdog = silenceMs > 0 ? setTimeout(() => cutOff(client), silenceMs) : undefined;
+    const done = (error: Error | null, results: StatementResult[]) => {
+      clearTimeout(watchdog);
+      if (error === null) resolve(results);
+      else reject(error);
+    };
     client.query(new Exchange(statements, done));
   });
+}
+
+/** The server ends its statements earlier; beyond this, nobody is there any more. */
+const MAX_SILENCE_MS = 75_000;
+
+/** Ends a connection whose other side has vanished; the statements then fail as on any lost one. */
+function cutOff(client: Client): void {
+  (client as unknown as { connection: Connection }).connection.stream.destroy();
 }
 
 interface RawConnection extends Connection {

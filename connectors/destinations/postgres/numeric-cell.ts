@@ -16,6 +16,7 @@ const SIGN_MINUS_INFINITY = 0xf000;
 export function writeNumeric(out: BinaryWriter, text: Buffer, start: number, end: number): void {
   const negative = text[start] === MINUS;
   let first = negative ? start + 1 : start;
+  if (first >= end) throw malformed();
   if (((text[first] as number) | 0x20) > 0x60) {
     writeSpecial(out, text[first] as number, negative);
     return;
@@ -48,7 +49,7 @@ function writeGroups(
     let group = 0;
     for (let i = at; i < at + 4; i++) {
       const digit = i < first || i >= end ? 0 : (text[i] as number) - ZERO;
-      if (digit < 0 || digit > 9) throw new PipelineError('DST_VALUE', 'a decimal is malformed');
+      if (digit < 0 || digit > 9) throw malformed();
       group = group * 10 + digit;
     }
     out.int16(group);
@@ -63,4 +64,8 @@ function writeSpecial(out: BinaryWriter, letter: number, negative: boolean): voi
   out.int16(0);
   out.int16(isNaN ? SIGN_NAN : negative ? SIGN_MINUS_INFINITY : SIGN_INFINITY);
   out.int16(0);
+}
+
+function malformed(): PipelineError {
+  return new PipelineError('DST_VALUE', 'a decimal is malformed');
 }

@@ -11,7 +11,7 @@ export class PartitionState {
   stored: number | null;
   /** Everything below is durable; ahead of `stored` by batches without records. */
   position: number | null;
-  /** What `stored` is if a commit whose answer was lost has happened. */
+  /** What `stored` is if an attempt that failed has committed after all; see `settle`. */
   uncertain: number | null = null;
 
   constructor(target: PartitionTarget, table: OpenTable, stored: number | null) {
@@ -40,6 +40,13 @@ export class PartitionState {
     if (stored === this.stored) return false;
     if (this.uncertain !== null && stored === this.uncertain) return true;
     throw fenced(this.target, `the stored offset is ${stored}, not ${this.stored}`);
+  }
+
+  /** Takes what the bookkeeping table says after a failed attempt. A batch is cut to what is not
+   * applied only after this: the next one need not end where the failed one did. */
+  settle(stored: number | null): void {
+    if (this.confirms(stored)) this.advance(stored as number);
+    this.uncertain = null;
   }
 
   advance(next: number): void {

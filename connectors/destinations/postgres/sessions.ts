@@ -1,5 +1,5 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { Client } from 'pg';
-import { PipelineError } from '../../../core/errors/pipeline-error.ts';
 import type { PostgresTarget } from './config.ts';
 import { classify } from './errors.ts';
 import { exchange, type Statement } from './exchange.ts';
@@ -12,6 +12,7 @@ export interface TransactionLimits {
 }
 
 const IDLE_IN_TRANSACTION_MS = 60_000;
+const CLOSE_TIMEOUT_MS = 5000;
 
 /**
  * Begins a transaction in which nothing depends on the defaults of the server, the database or the
@@ -103,7 +104,9 @@ export class Sessions {
   }
 
   async close(): Promise<void> {
-    await Promise.all(this.idle.splice(0).map((client) => client.end().catch(() => undefined)));
+    const ends = this.idle.splice(0).map((client) => client.end().catch(() => undefined));
+    // A server that has vanished does not answer a goodbye.
+    await Promise.race([Promise.all(ends), delay(CLOSE_TIMEOUT_MS, undefined, { ref: false })]);
   }
 }
 
@@ -134,9 +137,4 @@ async function connectOnce(
     endQuietly(client);
     throw error;
   }
-}
-
-/** For callers that wait between attempts and must end with the writer. */
-export function abortedError(address: string): PipelineError {
-  return new PipelineError('DST_UNAVAILABLE', `${address}: the writer is being closed`);
 }

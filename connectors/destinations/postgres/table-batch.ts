@@ -19,7 +19,8 @@ export interface TableStatements {
   readonly statements: readonly Statement[];
   /** Statements of these numbers answer how many rows they missed; none may. */
   readonly mustMissNone: readonly number[];
-  readonly rows: number;
+  /** May take long (a TRUNCATE of a large table): no limit of time applies. */
+  readonly isLong: boolean;
 }
 
 export interface EncodeOptions {

@@ -170,7 +170,7 @@ async function bringUpToDate(
   const changes = changesFor(existing, wanted, name.stream);
   const layout = layoutOf(name, applied(existing, changes, wanted));
   refuseOtherKey(owned, layout, table);
-  if (changes.length > 0) await exchange(client, [alterTable(layout, changes)]);
+  if (changes.length > 0) await exchange(client, [alterTable(layout, changes)], 0);
   return layout;
 }
 

@@ -13,7 +13,7 @@ import type { PostgresTarget } from './config.ts';
 import { classify, isTransient } from './errors.ts';
 import { exchange } from './exchange.ts';
 import { fittingName, OFFSETS_TABLE } from './identifiers.ts';
-import { createOffsets } from './offset-store.ts';
+import { createOffsets, readPartitions, selectPartitions } from './offset-store.ts';
 import { collectSchemaIds, OpenTable } from './open-table.ts';
 import { fenced, PartitionState } from './partition-state.ts';
 import { locateRefused } from './refused-value.ts';
@@ -30,7 +30,7 @@ export interface WriterLimits extends TransactionLimits {
 export const DEFAULT_LIMITS: WriterLimits = {
   lanes: 2,
   lockTimeoutMs: 5000,
-  statementTimeoutMs: 120_000,
+  statementTimeoutMs: 60_000,
   retryForMs: 20_000,
 };
 
@@ -79,6 +79,7 @@ export class PostgresWriter implements DestinationWriter {
   }
 
   async write(batches: readonly ChangeBatch[]): Promise<void> {
+    await this.settle(batches.map(({ target }) => this.stateOf(target)));
     const steps: Step[] = [];
     const parts = new Map<OpenTable, TablePart>();
     for (const batch of batches) {
@@ -101,6 +102,7 @@ export class PostgresWriter implements DestinationWriter {
   }
 
   async flush(): Promise<void> {
+    await this.settle([...this.partitions.values()]);
     const steps = [...this.partitions.values()]
       .filter(({ stored, position }) => position !== stored)
       .map((state) => ({ state, next: state.position as number }));
@@ -157,6 +159,21 @@ export class PostgresWriter implements DestinationWriter {
     const state = this.partitions.get(partitionKey(target));
     if (state === undefined) throw fenced(target, 'the partition was not opened');
     return state;
+  }
+
+  /** Finds out whether attempts that failed have committed. */
+  private async settle(states: readonly PartitionState[]): Promise<void> {
+    for (const state of states) {
+      if (state.uncertain === null) continue;
+      const { topic, partition } = state.target;
+      const { schema } = this.target;
+      const select = selectPartitions(schema, this.options.connectionId, topic);
+      const [answer] = await this.retrying([state.table], () =>
+        this.sessions.use((client) => exchange(client, [select])),
+      );
+      const row = readPartitions(answer?.rows ?? []).find((r) => r.partition === partition);
+      if (row !== undefined) state.settle(row.nextOffset);
+    }
   }
 
   private async addSlice(
@@ -262,7 +279,8 @@ function encode({ table, compiled, slices }: TablePart, options: EncodeOptions) 
   } catch (error) {
     if (!(error instanceof PipelineError)) throw error;
     const details = { ...error.details, stream: table.stream };
-    throw new PipelineError(error.code, `stream ${table.stream}: ${error.message}`, { details });
+    const named = error.message.startsWith('stream ') ? '' : `stream ${table.stream}: `;
+    throw new PipelineError(error.code, `${named}${error.message}`, { details });
   }
 }
 

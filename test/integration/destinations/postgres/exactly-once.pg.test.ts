@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { armFailpoints } from '../../../../core/run/failpoints.ts';
 import type { PostgresWriter } from '../../../../connectors/destinations/postgres/writer.ts';
 import { postgresContext, type ServerContext } from '../../../support/contexts.ts';
 import { appended, deduped, EventLog, type Columns } from './event-log.ts';
@@ -229,13 +230,13 @@ describe('connections that die at any moment', () => {
       while (!done) {
         const [row] = await target.rows(
           `SELECT count(pg_terminate_backend(pid))::int AS n FROM pg_stat_activity
-            WHERE datname=current_database() AND application_name='headrace' AND random() < 0.02`,
+            WHERE datname=current_database() AND application_name='headrace' AND random() < 0.05`,
         );
         kills += Number(row?.['n']);
       }
     })();
-    for (let at = 0; at < 3000; at += 100) {
-      await writer.write(logs.map((log) => log.batch(at, at + 100)));
+    for (let at = 0; at < 3000; at += 25) {
+      await writer.write(logs.map((log) => log.batch(at, at + 25)));
     }
     done = true;
     await killer;
@@ -246,6 +247,51 @@ describe('connections that die at any moment', () => {
       );
       expect(count).toEqual({ n: 3000, d: 3000 });
     }
+  });
+});
+
+describe('a commit whose answer is lost', () => {
+  it.each(['destination.postgres.after_commit', 'destination.postgres.before_apply'])(
+    'neither repeats nor skips, whatever batch comes next (%s)',
+    async (failpoint) => {
+      await using target = await newTarget(server);
+      const log = new EventLog(target.schemas, appended('t'), COLUMNS);
+      for (let i = 0; i < 30; i++) log.create({ id: i, name: 'n' });
+      const writer = target.writer();
+      await writer.open(log.target);
+      armFailpoints({ failpoints: `${failpoint}=error`, failpointsAllowed: true });
+      await expect(writer.write([log.batch(0, 10)])).rejects.toThrow(/failpoint/);
+      await writer.write([log.batch(0, 20)]);
+      armFailpoints({ failpoints: `${failpoint}=error`, failpointsAllowed: true });
+      await expect(writer.write([log.batch(20)])).rejects.toThrow(/failpoint/);
+      await writer.write([log.batch(20, 25)]);
+      await writer.write([log.batch(25)]);
+      const rows = await target.rows('SELECT id FROM t ORDER BY id');
+      expect(rows).toEqual(Array.from({ length: 30 }, (_, i) => ({ id: i })));
+      expect(writer.durableOffset(log.target)).toBe(log.end);
+    },
+  );
+});
+
+describe('two lanes', () => {
+  it('fill one table from two partitions at once', async () => {
+    await using target = await newTarget(server);
+    const logs = [0, 1].map(
+      (partition) => new EventLog(target.schemas, deduped('t'), COLUMNS, { partition }),
+    );
+    const writer = target.writer();
+    await Promise.all(logs.map((log) => writer.open(log.target)));
+    logs.forEach((log, partition) => {
+      for (let i = 0; i < 2000; i++) log.create({ id: (i % 700) * 2 + partition, name: `n${i}` });
+    });
+    const lane = async (log: EventLog) => {
+      for (let at = 0; at < 2000; at += 250) await writer.write([log.batch(at, at + 250)]);
+    };
+    await Promise.all(logs.map(lane));
+    const [count] = await target.rows(
+      `SELECT count(*)::int AS n, bool_and(name = 'n' || id/2 + CASE WHEN id/2 < 600 THEN 1400 ELSE 700 END) AS newest FROM t`,
+    );
+    expect(count).toEqual({ n: 1400, newest: true });
   });
 });
 

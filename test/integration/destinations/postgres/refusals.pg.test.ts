@@ -113,6 +113,22 @@ describe('the server', () => {
     expect(rows).toEqual([{ id: '1' }, { id: '2' }]);
   });
 
+  it('that became read-only is waited for', async () => {
+    await using target = await newTarget(server);
+    const log = new EventLog(target.schemas, deduped('t'), COLUMNS);
+    log.create({ id: 1n, name: 'a' });
+    await target.writer().open(log.target);
+    const database = String(target.config['database']);
+    await target.sql.query(`ALTER DATABASE ${database} SET default_transaction_read_only = on`);
+    const writer = target.writer({ limits: { retryForMs: 100 } });
+    await expect(writer.open(log.target)).rejects.toMatchObject({ code: 'DST_READ_ONLY' });
+    await target.sql.query(`ALTER DATABASE ${database} RESET default_transaction_read_only`);
+    const later = target.writer();
+    await later.open(log.target);
+    await later.write([log.batch()]);
+    expect(await target.rows('SELECT id FROM t')).toEqual([{ id: '1' }]);
+  });
+
   it('that is away is named as that', async () => {
     const config = { host: '127.0.0.1', port: 1, database: 'x', username: 'u', schema: 'public' };
     const result = await destination.check(config);
