@@ -45,13 +45,15 @@ export class TopicRegistrar {
   async register(schema: StreamSchema): Promise<SchemaIds> {
     const topic = this.topicOf(schema.stream);
     const keyed = schema.key.length > 0;
-    const partitions = await this.partitionsOf(schema.stream);
-    await this.options.admin.ensure([streamTopicPlan(topic, keyed, partitions)]);
     const subjects = subjectsOf(topic);
     const { registry } = this.options;
     const key = keyed ? await registry.register(subjects.key, keyAvroSchema(topic, schema)) : 0;
     const value = await registry.register(subjects.value, valueAvroSchema(topic, schema));
     const truncateKey = await registry.register(truncateSubject(topic), truncateKeySchema(topic));
+    // The topic last: a destination that finds it finds its schema, and makes the table of a stream
+    // that has no rows.
+    const partitions = await this.partitionsOf(schema.stream);
+    await this.options.admin.ensure([streamTopicPlan(topic, keyed, partitions)]);
     return { key, value, truncateKey };
   }
 }
