@@ -4,7 +4,7 @@ import type {
   DestinationStream,
   SchemaLookup,
 } from '../../../../connectors/spi/destination.ts';
-import { AvroWriter } from '../../../../schemas/avro/avro-writer.ts';
+import type { AvroWriter } from '../../../../schemas/avro/avro-writer.ts';
 import {
   avroFieldNames,
   keyAvroSchema,

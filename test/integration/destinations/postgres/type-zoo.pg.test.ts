@@ -1,4 +1,4 @@
-import { Client } from 'pg';
+import type { Client } from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { LocalServer } from '../../../../deploy/local/local-server.ts';
 import type { ColumnKind, ColumnType } from '../../../../schemas/values/column-type.ts';
