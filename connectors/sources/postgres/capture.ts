@@ -6,9 +6,11 @@ import type { CaptureState, Mark } from './capture-state.ts';
 import type { TableFacts } from './catalog.ts';
 import { TypeRegistry } from './column-types.ts';
 import type { CaptureConfig, PostgresSourceConfig } from './config.ts';
+import { sqlStateOf } from './errors.ts';
 import { EventWriter } from './event-writer.ts';
 import type { Outbox } from './outbox.ts';
 import { lsnOfText, lsnText, type ChunkMark } from './position.ts';
+import type { PublishedTable } from './publication.ts';
 import { compileRelation, type Relation } from './relations.ts';
 import { connect, type SideSession } from './session.ts';
 import { createSlot, readSlot, type ExportedSnapshot } from './slot.ts';
@@ -37,6 +39,8 @@ export interface CaptureParts {
   readonly state: CaptureState;
   readonly outbox: Outbox<Mark>;
   readonly tables: ReadonlyMap<string, TableFacts>;
+  /** As it was before the snapshot's slot was made. */
+  readonly published: ReadonlyMap<string, PublishedTable>;
   /** Null when there is no stored state: the snapshot's start becomes the position. */
   readonly position: bigint | null;
   readonly chunk: ChunkMark | null;
@@ -61,6 +65,7 @@ export class Capture {
   private watch: StreamWatch | null = null;
   private timer: NodeJS.Timeout | null = null;
   private replication: pg.Client | null = null;
+  private snapshot: Snapshot | null = null;
   private acked: bigint;
   private sealedAt = Date.now();
   private closed = false;
@@ -103,7 +108,7 @@ export class Capture {
       parts.state.anchor = { lsn: lsnText(position), xid: 0, tsUs: 0 };
       this.handed = position;
     }
-    await new Snapshot({
+    this.snapshot = new Snapshot({
       ...parts,
       types: this.types,
       writer: this.writer,
@@ -111,7 +116,9 @@ export class Capture {
       position,
       frameLimit: this.frameLimit,
       say: this.say,
-    }).run(lanes);
+    });
+    await this.snapshot.run(lanes);
+    this.snapshot = null;
     // A temporary slot goes with its session.
     await session.end().catch(() => {});
     this.replication = null;
@@ -187,8 +194,23 @@ export class Capture {
       chunkDone: () => this.chunkDone(wal),
       oversized: (head, length) => wal.oversized(head, length, this.parts.open.maxRecordBytes),
       acknowledged: () => (wal.replay.verified ? this.acked : 0n),
-      failed: this.failed,
+      failed: (error) => this.failed(this.streamError(error)),
     };
+  }
+
+  /** Decoding looks the publication up in the catalog as it was at each change: once it was gone for
+   * a moment, the slot is stuck at that change for ever. */
+  private streamError(error: PipelineError): PipelineError {
+    const { publication, insertsPublication } = this.parts.capture;
+    const named = [publication, insertsPublication].some((name) =>
+      error.message.includes(`"${name}"`),
+    );
+    if (!named || sqlStateOf(error.cause) !== '42704') return error;
+    return new PipelineError(
+      'SRC_PUBLICATION_MISSING',
+      `${error.message} where the log is being read: changes made while it was missing cannot be decoded, and every stream of this source needs a new slot and snapshot`,
+      { cause: error.cause },
+    );
   }
 
   private chunkDone(wal: WalStream): void {
@@ -277,6 +299,7 @@ export class Capture {
   async close(): Promise<void> {
     this.closed = true;
     if (this.timer !== null) clearInterval(this.timer);
+    this.snapshot?.cancel();
     await this.session?.close();
     await this.replication?.end().catch(() => {});
     await this.parts.sql.close();

@@ -39,6 +39,8 @@ export class EventWriter {
   private readonly origin = new AvroWriter(64);
   private readonly now = new AvroWriter(16);
   private snapshot = false;
+  /** Records of the message at hand, whose entries in the next three lists are valid. */
+  private open = 0;
   private readonly touched: PartitionSlot[] = [];
   private readonly counts: number[] = [];
   private readonly sizes: number[] = [];
@@ -119,33 +121,28 @@ export class EventWriter {
 
   settle(): void {
     let bytes = 0;
-    for (let i = 0; i < this.touched.length; i++) {
+    for (let i = 0; i < this.open; i++) {
       const arena = (this.touched[i] as PartitionSlot).arena as RecordArena;
       const count = this.counts[i] as number;
       bytes += (arena.valueEnds[count] as number) - (this.sizes[i] as number);
     }
-    this.outbox.added(this.touched.length, bytes);
-    this.forget();
+    this.outbox.added(this.open, bytes);
+    this.open = 0;
   }
 
   rollback(): void {
-    for (let i = this.touched.length - 1; i >= 0; i--) {
+    for (let i = this.open - 1; i >= 0; i--) {
       (this.touched[i] as PartitionSlot).arena?.truncate(this.counts[i] as number);
     }
-    this.forget();
-  }
-
-  private forget(): void {
-    this.touched.length = 0;
-    this.counts.length = 0;
-    this.sizes.length = 0;
+    this.open = 0;
   }
 
   private begin(slot: PartitionSlot): RecordArena {
     const arena = this.outbox.arenaOf(slot);
-    this.touched.push(slot);
-    this.counts.push(arena.count);
-    this.sizes.push(arena.byteLength);
+    const index = this.open++;
+    this.touched[index] = slot;
+    this.counts[index] = arena.count;
+    this.sizes[index] = arena.byteLength;
     return arena;
   }
 

@@ -12,7 +12,8 @@ export interface FrameSink {
 }
 
 const HEADER = 5;
-const HEAD_KEPT = 256;
+/** So much of a message is looked at before it is passed over; the limit is far above it. */
+const HEAD_KEPT = 64;
 
 export class FrameReader {
   blocked = false;
@@ -20,7 +21,7 @@ export class FrameReader {
   private readonly limit: number;
   /** Chunks that arrived while blocked. */
   private waiting: Buffer[] = [];
-  /** Fewer bytes than a header, left from the last chunk. */
+  /** Too few bytes to judge a message by, left from the last chunk. */
   private scrap: Buffer | null = null;
   private straddling: Buffer | null = null;
   private filled = 0;
@@ -55,6 +56,11 @@ export class FrameReader {
     let pos = this.straddling !== null || this.skipping > 0 ? this.finish(chunk) : 0;
     while (!this.blocked && pos + HEADER <= chunk.length) {
       const next = pos + 1 + chunk.readInt32BE(pos + 1);
+      if (next - pos > this.limit) {
+        if (chunk.length - pos < HEAD_KEPT) break;
+        pos = this.passOver(chunk, pos, next);
+        continue;
+      }
       if (next > chunk.length) {
         this.begin(chunk, pos, next - pos);
         return;
@@ -71,15 +77,18 @@ export class FrameReader {
     if (!this.sink.frame(bytes[pos] as number, bytes, pos + HEADER, end)) this.blocked = true;
   }
 
+  private passOver(chunk: Buffer, pos: number, next: number): number {
+    this.sink.oversized(
+      chunk[pos] as number,
+      chunk.subarray(pos + HEADER, pos + HEAD_KEPT),
+      next - pos,
+    );
+    this.skipping = Math.max(0, next - chunk.length);
+    return Math.min(next, chunk.length);
+  }
+
   /** A message of which only the beginning is here. */
   private begin(chunk: Buffer, pos: number, length: number): void {
-    const here = chunk.length - pos;
-    if (length > this.limit) {
-      this.skipping = length - here;
-      const head = Buffer.from(chunk.subarray(pos + HEADER, pos + HEADER + HEAD_KEPT));
-      this.sink.oversized(chunk[pos] as number, head, length);
-      return;
-    }
     this.straddling = Buffer.allocUnsafe(length);
     this.filled = chunk.copy(this.straddling, 0, pos);
   }

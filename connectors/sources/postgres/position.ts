@@ -40,6 +40,8 @@ export interface StreamMark {
   readonly key?: readonly string[];
   /** The table itself: another one under the same name is not this stream's continuation. */
   readonly oid?: number;
+  /** Its entries in the publications when it was copied; one of them must still be there. */
+  readonly published?: readonly string[];
   readonly stopped?: StoppedMark;
 }
 

@@ -14,7 +14,7 @@ import { classify } from './errors.ts';
 import { StreamLane } from './event-writer.ts';
 import { Outbox } from './outbox.ts';
 import { detailsOf, lsnOfText, lsnText } from './position.ts';
-import { ensurePublished } from './publication.ts';
+import { ensurePublished, publishedTables } from './publication.ts';
 import { connect, SideSession } from './session.ts';
 import { readSlot } from './slot.ts';
 import { findEnded } from './stream-watch.ts';
@@ -46,6 +46,7 @@ export class PostgresReader implements SourceReader {
     );
     parts.open.signal.addEventListener('abort', () => void this.close(), { once: true });
     void this.capture.run();
+    if (parts.open.signal.aborted) void this.close();
   }
 
   async next(): Promise<SourceBatch | null> {
@@ -111,7 +112,6 @@ export class PostgresReader implements SourceReader {
     this.closed = true;
     this.wake();
     await this.capture.close();
-    this.releaseTakers();
   }
 }
 
@@ -151,6 +151,7 @@ export async function openReader(options: SourceOpenOptions): Promise<PostgresRe
       sql,
       state,
       tables,
+      published: await publishedTables(sql, capture),
       position,
       chunk: stored?.chunk ?? null,
     });

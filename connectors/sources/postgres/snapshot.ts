@@ -1,6 +1,7 @@
 import type pg from 'pg';
 import { PipelineError, toPipelineError } from '../../../core/errors/pipeline-error.ts';
 import { OP_READ } from '../../../schemas/envelope/change-decoder.ts';
+import { streamLabel } from '../../../schemas/catalog/stream-id.ts';
 import type { SourceOpenOptions } from '../../spi/source.ts';
 import type { CaptureState, Mark } from './capture-state.ts';
 import { streamGone, tablesNamed, type TableFacts } from './catalog.ts';
@@ -11,9 +12,10 @@ import { classify } from './errors.ts';
 import { tooLarge, type EventWriter, type StreamLane } from './event-writer.ts';
 import type { Outbox } from './outbox.ts';
 import { lsnText, type StreamMark } from './position.ts';
+import type { PublishedTable } from './publication.ts';
 import { compileShape } from './relations.ts';
 import type { RowCodec } from './row-codec.ts';
-import { connect, quoteIdentifier, quoteLiteral, type SideSession } from './session.ts';
+import { connect, quoteIdentifier, quoteLiteral, socketOf, type SideSession } from './session.ts';
 import type { ExportedSnapshot } from './slot.ts';
 import { stopsStreamOnly } from './wal-stream.ts';
 
@@ -36,6 +38,7 @@ export interface SnapshotPlan {
   readonly position: bigint;
   /** The tables as they were before the snapshot was taken. */
   readonly tables: ReadonlyMap<string, TableFacts>;
+  readonly published: ReadonlyMap<string, PublishedTable>;
   readonly frameLimit: number;
   /** Tells `next` that something may be ready. */
   readonly wake: () => void;
@@ -76,6 +79,11 @@ export class Snapshot {
     }
   }
 
+  /** Gives up; what was not committed is never seen. */
+  cancel(): void {
+    for (const reader of this.readers) socketOf(reader).destroy();
+  }
+
   private async importSnapshot(): Promise<void> {
     const { snapshot } = this.plan.exported;
     try {
@@ -95,7 +103,7 @@ export class Snapshot {
       await this.copyTable(lane);
     } catch (error) {
       const failure = toPipelineError(error);
-      if (!stopsStreamOnly(failure)) throw failure;
+      if (!stopsStreamOnly(failure) && failure.code !== 'SRC_PRIVILEGE') throw failure;
       plan.writer.rollback();
       plan.state.setMark(lane.label, { ...this.markOf(false), partial: true });
       plan.state.stop(lane.label, failure, plan.position);
@@ -105,8 +113,12 @@ export class Snapshot {
   }
 
   private markOf(done: boolean, table?: TableFacts): StreamMark {
+    const label = table === undefined ? '' : streamLabel(table.stream);
+    const published = this.plan.published.get(label)?.entries ?? [];
     const from = lsnText(this.plan.exported.consistentPoint);
-    return table === undefined ? { from, done } : { from, done, key: table.key, oid: table.oid };
+    return table === undefined
+      ? { from, done }
+      : { from, done, key: table.key, oid: table.oid, published };
   }
 
   private async copyTable(lane: StreamLane): Promise<void> {
@@ -136,6 +148,7 @@ export class Snapshot {
   private async lockTable(lane: StreamLane): Promise<TableFacts> {
     const { plan } = this;
     const { namespace, name } = lane.stream;
+    plan.say(`waiting for a lock on ${lane.label}`);
     try {
       await this.reader(0).query(
         `LOCK TABLE ${quoteIdentifier(namespace)}.${quoteIdentifier(name)} IN ACCESS SHARE MODE`,

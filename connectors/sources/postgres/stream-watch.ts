@@ -4,7 +4,7 @@ import { streamGone } from './catalog.ts';
 import type { CaptureConfig } from './config.ts';
 import type { StreamLane } from './event-writer.ts';
 import { lsnOfServer } from './position.ts';
-import { publishedTables, readPublications } from './publication.ts';
+import { publishedTables, readPublications, type PublishedTable } from './publication.ts';
 import type { SideSession } from './session.ts';
 
 const LOOK_EVERY_MS = 10_000;
@@ -85,17 +85,27 @@ export async function findEnded(
     const table = published.get(lane.label);
     if (oid === undefined || (mark.oid !== undefined && mark.oid !== oid)) {
       ended.push({ lane, error: streamGone(lane.label) });
-    } else if (table === undefined || table.narrowed) {
-      ended.push({ lane, error: unpublished(lane.label, table !== undefined) });
+    } else {
+      const what = unpublished(table, mark.published);
+      if (what !== null) ended.push({ lane, error: publicationError(lane.label, what) });
     }
   }
   return ended;
 }
 
-function unpublished(label: string, narrowed: boolean): PipelineError {
-  const what = narrowed
-    ? 'is published with a row filter or a column list, which hides changes'
-    : 'is not in the publication any more';
+function unpublished(
+  table: PublishedTable | undefined,
+  before: readonly string[] | undefined,
+): string | null {
+  if (table === undefined) return 'is not in the publication any more';
+  if (table.narrowed) {
+    return 'is published with a row filter or a column list, which hides changes';
+  }
+  if (before === undefined || before.some((entry) => table.entries.includes(entry))) return null;
+  return 'was out of the publication for a while: what was written meanwhile is lost in the log';
+}
+
+function publicationError(label: string, what: string): PipelineError {
   return new PipelineError('SRC_PUBLICATION_MISSING', `table ${label} ${what}`, {
     details: { stream: label },
   });

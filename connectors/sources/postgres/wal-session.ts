@@ -84,7 +84,11 @@ export class WalSession {
       this.fail(new PipelineError('SRC_PROTOCOL', `a message of ${length} bytes`));
       return;
     }
-    this.handler.oversized(head.subarray(XLOG_HEADER), length);
+    try {
+      this.handler.oversized(head.subarray(XLOG_HEADER), length);
+    } catch (error) {
+      this.fail(classify(error, 'replication stream'));
+    }
   }
 
   private copyData(bytes: Buffer, start: number, end: number): boolean {

@@ -127,6 +127,25 @@ describe('postgres restarts', () => {
     await db.sql.query(`SELECT pg_create_logical_replication_slot('s_codes', 'pgoutput')`);
     await refused('SRC_SLOT_AHEAD');
     await db.sql.query('DROP PUBLICATION p_codes');
+    await refused('SRC_SLOT_AHEAD');
+  });
+
+  it('says so when the publication was away while changes were made', async () => {
+    await using db = await freshDatabase(server, 'away');
+    await db.sql.query('CREATE TABLE t (id int PRIMARY KEY)');
+    const first = await Run.open(db.config, { streams: ['t'] });
+    await first.caughtUp(db.config);
+    await first.close();
+    await db.sql.query('DROP PUBLICATION p_away');
+    await expect(Run.open(db.config, { streams: ['t'], state: first.state })).rejects.toMatchObject(
+      { code: 'SRC_PUBLICATION_MISSING' },
+    );
+    await db.sql.query('INSERT INTO t VALUES (1)');
+    await db.sql.query('CREATE PUBLICATION p_away FOR TABLE t');
+    const second = await Run.open(db.config, { streams: ['t'], state: first.state });
+    expect(second.progress().streams[0]?.error?.code).toBe('SRC_PUBLICATION_MISSING');
+    await second.close();
+    await db.sql.query('DROP PUBLICATION p_away');
   });
 
   it('stops a stream that was dropped or unpublished, and goes on with the others', async () => {

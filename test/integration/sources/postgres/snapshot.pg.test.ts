@@ -112,6 +112,12 @@ describe('postgres snapshot', () => {
     await first.until(() => first.total > 1000, 'some rows');
     await first.close();
     expect(first.state).toBeNull();
+    for (let sessions = ['?']; sessions.length > 0;) {
+      const { rows } = await db.sql.query(
+        `SELECT application_name FROM pg_stat_activity WHERE application_name LIKE 'headrace%' AND datname = 'crash'`,
+      );
+      sessions = rows.map((row) => row.application_name as string);
+    }
     const second = await Run.open(db.config, { streams: ['t'] });
     await second.caughtUp(db.config);
     expect(second.records).toHaveLength(30000);

@@ -2,15 +2,15 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { postgresContext, type ServerContext } from '../../../support/contexts.ts';
 import { freshDatabase, Run, type SeenEnvelope } from './capture-harness.ts';
 
-let server: ServerContext;
-beforeAll(async () => {
-  server = await postgresContext();
-}, 60_000);
-afterAll(() => server[Symbol.asyncDispose]());
-
 const ops = (events: readonly SeenEnvelope[]) => events.map((event) => event.op).join('');
 
-describe('postgres stream', () => {
+describe.each([18, 16, 14] as const)('postgres %i stream', (major) => {
+  let server: ServerContext;
+  beforeAll(async () => {
+    server = await postgresContext({ major });
+  }, 60_000);
+  afterAll(() => server[Symbol.asyncDispose]());
+
   it('carries insert, update, delete, key change and truncate after the snapshot', async () => {
     await using db = await freshDatabase(server, 'basic');
     await db.sql.query('CREATE TABLE t (id bigint PRIMARY KEY, a text, b int)');
@@ -133,6 +133,7 @@ describe('postgres stream', () => {
     await run.caughtUp(db.config);
     await db.sql.query('UPDATE t SET n = 2');
     await db.sql.query('UPDATE t SET id = 2');
+    await run.caughtUp(db.config);
     await db.sql.query('UPDATE f SET n = 2');
     await db.sql.query('UPDATE f SET id = 2');
     await db.sql.query('UPDATE t SET id = 3; DELETE FROM t');
