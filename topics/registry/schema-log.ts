@@ -10,7 +10,7 @@ import { TopicReader } from '../consume/topic-reader.ts';
 import { BatchSender } from '../produce/batch-sender.ts';
 import { LATEST } from '../wire/cluster-requests.ts';
 import type { KafkaCluster } from '../wire/kafka-cluster.ts';
-import { checkCompatible } from './compatibility.ts';
+import { checkCompatible } from '../../schemas/avro/compatibility.ts';
 import type { RegisteredSchema, SchemaRegistry } from './schema-registry.ts';
 
 export interface SchemaLogOptions {

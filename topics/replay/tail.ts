@@ -1,5 +1,5 @@
-import avro from 'avsc';
 import { PipelineError } from '../../core/errors/pipeline-error.ts';
+import { avroToJson, type AvroToJson } from '../../schemas/avro/avro-json.ts';
 import { schemaIdAt, WIRE_HEADER_BYTES } from '../../schemas/envelope/record-view.ts';
 import type { TopicAdmin } from '../admin/topic-admin.ts';
 import type { FetchedBatch, TopicReader } from '../consume/topic-reader.ts';
@@ -78,27 +78,9 @@ async function assignAll(options: TailOptions): Promise<Map<number, number>> {
   return left;
 }
 
-/** Longs that are not safe integers become their exact text. */
-const ExactLong = avro.types.LongType.__with({
-  fromBuffer: (bytes: Buffer) => {
-    const value = bytes.readBigInt64LE();
-    const number = Number(value);
-    return Number.isSafeInteger(number) ? number : value.toString();
-  },
-  toBuffer: (value: number | string) => {
-    const bytes = Buffer.alloc(8);
-    bytes.writeBigInt64LE(BigInt(value));
-    return bytes;
-  },
-  fromJSON: Number,
-  toJSON: String,
-  isValid: (value: unknown) => typeof value === 'number' || typeof value === 'string',
-  compare: (a: number | string, b: number | string) => Number(BigInt(a) - BigInt(b)),
-});
-
 class JsonDecoder {
   private readonly registry: SchemaRegistry;
-  private readonly types = new Map<number, avro.Type>();
+  private readonly schemas = new Map<number, AvroToJson>();
 
   constructor(registry: SchemaRegistry) {
     this.registry = registry;
@@ -131,13 +113,12 @@ class JsonDecoder {
     if (start < 0) return null;
     const id = schemaIdAt(bytes, start, end);
     if (id < 0) return textOrJson(bytes.toString('utf8', start, end));
-    let type = this.types.get(id);
-    if (type === undefined) {
-      const schema = JSON.parse(await this.registry.schemaOf(id)) as avro.Schema;
-      type = avro.Type.forSchema(schema, { registry: { long: ExactLong } });
-      this.types.set(id, type);
+    let toJson = this.schemas.get(id);
+    if (toJson === undefined) {
+      toJson = avroToJson(await this.registry.schemaOf(id));
+      this.schemas.set(id, toJson);
     }
-    return plain(type.fromBuffer(bytes.subarray(start + WIRE_HEADER_BYTES, end)));
+    return toJson(bytes.subarray(start + WIRE_HEADER_BYTES, end));
   }
 }
 
@@ -147,13 +128,4 @@ function textOrJson(text: string): unknown {
   } catch {
     return text;
   }
-}
-
-/** Avro's values as JSON knows them. */
-function plain(value: unknown): unknown {
-  if (Buffer.isBuffer(value)) return value.toString('base64');
-  if (typeof value === 'number' && !Number.isFinite(value)) return String(value);
-  if (Array.isArray(value)) return value.map(plain);
-  if (value === null || typeof value !== 'object') return value;
-  return Object.fromEntries(Object.entries(value).map(([name, member]) => [name, plain(member)]));
 }

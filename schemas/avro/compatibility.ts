@@ -6,8 +6,8 @@ import {
   type AvroField,
   type AvroRecord,
   type AvroSchema,
-} from '../../schemas/envelope/avro-schema.ts';
-import { KIND_IN_AVRO } from '../../schemas/values/column-type.ts';
+} from '../envelope/avro-schema.ts';
+import { KIND_IN_AVRO } from '../values/column-type.ts';
 
 /**
  * Whether a new schema can read what the one before has written: Avro's BACKWARD rule, and beyond it
