@@ -144,9 +144,8 @@ export async function deprecateConnection(tx: Queryable, id: string): Promise<vo
   );
   if (left !== undefined) return;
   await tx.query(
-    `INSERT INTO headrace.cleanup (id, actor_id, capture_id, connector, configuration)
-     SELECT $1, id, ${captureIdSql('actor')}, connector, configuration
-     FROM headrace.actor WHERE id = $2`,
+    `INSERT INTO headrace.cleanup (id, actor_id, capture_id)
+     SELECT $1, id, ${captureIdSql('actor')} FROM headrace.actor WHERE id = $2`,
     [randomUUID(), source.id],
   );
   await tx.query(`UPDATE headrace.actor SET life = life + 1 WHERE id = $1`, [source.id]);

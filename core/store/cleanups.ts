@@ -6,6 +6,7 @@ export interface Cleanup {
   readonly id: string;
   readonly captureId: string;
   readonly connector: string;
+  /** As it is now: a corrected password lets a clean-up that failed go through. */
   readonly configuration: Record<string, unknown>;
   readonly failedAttempts: number;
 }
@@ -22,9 +23,10 @@ export class Cleanups {
 
   async due(): Promise<Cleanup[]> {
     const rows = await this.database.query<Cleanup>(
-      `SELECT id, capture_id AS "captureId", connector, configuration,
-         failed_attempts AS "failedAttempts"
-       FROM headrace.cleanup WHERE due_at <= headrace.now_ms() ORDER BY due_at, id`,
+      `SELECT k.id, k.capture_id AS "captureId", a.connector, a.configuration,
+         k.failed_attempts AS "failedAttempts"
+       FROM headrace.cleanup k JOIN headrace.actor a ON a.id = k.actor_id
+       WHERE k.due_at <= headrace.now_ms() ORDER BY k.due_at, k.id`,
     );
     return rows.map((row) => ({ ...row, configuration: this.sealer.open(row.configuration) }));
   }

@@ -32,10 +32,14 @@ interface Row {
   readonly due: boolean;
 }
 
+const CLEANUP_PATIENCE = 3;
+
 /**
  * The wanted state: every active connection's source is captured all the time; its destination is
  * fed all the time when it runs continuously, else while a job of it is open. A source that is still
- * being let go is left out: what it does next would race with the clean-up over the same slot.
+ * being let go is left out: what it does next would race with the clean-up over the same slot. So
+ * would a new source that was given the name of the slot of a deleted one, which is why a source
+ * that has never run waits for clean-ups of its kind, though not for one that keeps failing.
  */
 export async function readWantedWork(database: Queryable, sealer: Sealer): Promise<Work> {
   const rows = await database.query<Row>(
@@ -51,6 +55,13 @@ export async function readWantedWork(database: Queryable, sealer: Sealer): Promi
        JOIN headrace.actor d ON d.id = c.destination_id
      WHERE c.status = 'active'
        AND NOT EXISTS (SELECT 1 FROM headrace.cleanup k WHERE k.actor_id = s.id)
+       AND (
+         EXISTS (SELECT 1 FROM headrace.report WHERE unit = 'source:' || ${captureIdSql('s')})
+         OR NOT EXISTS (
+           SELECT 1 FROM headrace.cleanup k JOIN headrace.actor a ON a.id = k.actor_id
+           WHERE a.connector = s.connector AND k.failed_attempts < ${CLEANUP_PATIENCE}
+         )
+       )
      ORDER BY c.id`,
   );
   const due = rows.filter((row) => row.due);

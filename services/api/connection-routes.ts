@@ -44,6 +44,7 @@ async function create(context: ApiContext, body: Static<typeof ConnectionCreate>
   const source = await store.actors.getLive('source', body.sourceId);
   const destination = await store.actors.getLive('destination', body.destinationId);
   refuseOperations(body);
+  refuseOtherMethods(source);
   const ends = { source, destination };
   const landing = given(body, ['namespaceFormat', 'prefix']);
   const document: ConnectionDocument = {
@@ -52,7 +53,7 @@ async function create(context: ApiContext, body: Static<typeof ConnectionCreate>
     ...landing,
     operationIds: [],
     // The schedule first: it can be refused without asking the source anything.
-    ...scheduleOf(body, isStreaming(source) ? 'continuous' : 'manual'),
+    ...scheduleOf(body, 'continuous'),
     breakingChange: false,
     ...keptFields(body),
     syncCatalog: { streams: await planStreams(context, ends, body.syncCatalog?.streams) },
@@ -141,14 +142,17 @@ function read(connection: Connection): object {
   };
 }
 
-/** Change data capture is what streams; a source that says another method does not. */
-function isStreaming(source: Actor): boolean {
-  const method = source.configuration['replication_method'];
-  const word =
-    typeof method === 'object' && method !== null
-      ? (method as Record<string, unknown>)['method']
-      : method;
-  return typeof word !== 'string' || word.toUpperCase() === 'CDC';
+/** Change data capture is the one way streams are read here. */
+function refuseOtherMethods(source: Actor): void {
+  const given = source.configuration['replication_method'];
+  const isObject = typeof given === 'object' && given !== null;
+  const method = isObject ? (given as Record<string, unknown>)['method'] : given;
+  if (typeof method !== 'string' || method.toUpperCase() === 'CDC') return;
+  throw new PipelineError(
+    'API_INVALID_CONNECTION',
+    `The source ${source.name} has the replication method ${method}; only CDC is supported`,
+    { details: { source: source.id } },
+  );
 }
 
 /** Said at once, rather than stored and never carried out. */

@@ -92,7 +92,7 @@ export class SyncJob {
     const connection = work.connections.find((c) => c.connectionId === this.job.connectionId);
     const source = work.sources.find((each) => each.sourceId === connection?.sourceId);
     if (connection === undefined || source === undefined) {
-      return { is: 'wait', kind: 'clean-up', why: 'the source is being cleaned up first' };
+      return { is: 'wait', kind: 'clean-up', why: 'a deleted source is let go first' };
     }
     const position = this.progress.position ?? (await this.askPosition(source));
     if (this.progress.targets === null) {
@@ -127,7 +127,11 @@ export class SyncJob {
       return verdict.is === 'met' ? open : verdict;
     }
     // Only now: the ends of the topics hold everything up to the position once it is captured.
-    const ends = await this.options.endOffsets(topicsOf(report.report));
+    const topics = topicsOf(report.report);
+    const ends = await this.options.endOffsets(topics);
+    // A topic without an end is gone: to go on would promise what nobody can deliver.
+    const gone = topics.find((topic) => ![...ends.keys()].some((key) => isOf(key, topic)));
+    if (gone !== undefined) return { is: 'wait', kind: 'gone', why: `topic ${gone} is not there` };
     const records = [...ends.values()].reduce((sum, end) => sum + end, 0);
     this.change({ targets: Object.fromEntries(ends) });
     await this.log(
@@ -204,6 +208,10 @@ function whatFailed(thrown: unknown): Verdict {
     return { is: 'wait', kind: error.code, why: `${error.code}: ${error.message}` };
   }
   return { is: 'failed', failures: [failureReason(error.code, error.message)] };
+}
+
+function isOf(partitionKey: string, topic: string): boolean {
+  return partitionKey.slice(0, partitionKey.lastIndexOf(':')) === topic;
 }
 
 function timedOut(): Verdict {

@@ -113,8 +113,6 @@ CREATE TABLE headrace.cleanup (
   id uuid PRIMARY KEY,
   actor_id uuid NOT NULL REFERENCES headrace.actor,
   capture_id text NOT NULL,
-  connector text NOT NULL,
-  configuration json NOT NULL,
   failed_attempts int NOT NULL DEFAULT 0,
   due_at bigint NOT NULL DEFAULT headrace.now_ms(),
   last_error text

@@ -180,6 +180,15 @@ describe('connections', () => {
     if (status === 422) expect(answer.body.message).toContain('scheduleData.cron');
   });
 
+  it('refuses a source that is not read by change data capture', async () => {
+    const answer = await api.call('connections/create', {
+      sourceId: await api.createSource({ replication_method: { method: 'Standard' } }),
+      destinationId: await api.createDestination(),
+    });
+    expect(answer).toMatchObject({ status: 422 });
+    expect(answer.body.message).toContain('only CDC');
+  });
+
   it('updates as a patch, and refuses a deleted one', async () => {
     const connectionId = await createConnection(api, { prefix: 'p_' });
     const before = (await api.call('connections/get', { connectionId })).body;

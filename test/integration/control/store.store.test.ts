@@ -228,9 +228,14 @@ describe.each(Object.entries(drivers))('store, %s', (_name, open) => {
       const found = work.connections.find((each) => each.connectionId === third.id);
       return work.sources.find((each) => each.sourceId === found?.sourceId);
     };
-    // Not before the old life has been let go.
+    // Not before the old life has been let go, and no new source of its kind either.
     expect(await sourceOf()).toBeUndefined();
+    const other = await seedConnection(store);
+    const listed = async () =>
+      (await store.work.listWork()).sources.some((each) => each.sourceId === other.sourceId);
+    expect(await listed()).toBe(false);
     await store.cleanups.done(due[0]?.id ?? '');
+    expect(await listed()).toBe(true);
     const reborn = await sourceOf();
     expect(reborn?.sourceId).toBe(`${ids.sourceId}-2`);
     expect(reborn?.sourceName).toMatch(/^shop(-\d+)?-2$/);
