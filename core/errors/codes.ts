@@ -510,6 +510,13 @@ export const ERROR_CODES = {
     http: 409,
     fix: 'Another session reads the replication slot; stop the other reader, or wait until the server notices that it is gone.',
   },
+  SRC_SLOT_WAIT: {
+    reaction: 'retry',
+    origin: 'source',
+    type: 'transient_error',
+    http: 409,
+    fix: 'End the transactions that have been open for so long at the source; the replication slot can be created only after them.',
+  },
   SRC_SLOT_MISSING: {
     reaction: 'resync',
     origin: 'source',

@@ -13,7 +13,7 @@ import { lsnOfText, lsnText, type ChunkMark } from './position.ts';
 import type { PublishedTable } from './publication.ts';
 import { compileRelation, type Relation } from './relations.ts';
 import { connect, type SideSession } from './session.ts';
-import { createSlot, readSlot, type ExportedSnapshot } from './slot.ts';
+import { abandonSession, createSlot, readSlot, type ExportedSnapshot } from './slot.ts';
 import { Snapshot } from './snapshot.ts';
 import { PAUSED_BY_BUFFER, PAUSED_BY_SCHEMA } from './socket-takeover.ts';
 import { StreamWatch } from './stream-watch.ts';
@@ -301,7 +301,7 @@ export class Capture {
     if (this.timer !== null) clearInterval(this.timer);
     this.snapshot?.cancel();
     await this.session?.close();
-    await this.replication?.end().catch(() => {});
+    if (this.replication !== null) await abandonSession(this.parts.sql, this.replication);
     await this.parts.sql.close();
   }
 }

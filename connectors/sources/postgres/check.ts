@@ -153,7 +153,7 @@ async function checkPublications(
     if (!capture.create) {
       const statement = createStatement(capture, capture.publication, tables.filter(hasIdentity));
       found.failures.push(`publication ${capture.publication} does not exist; run: ${statement}`);
-    }
+    } else await checkMayCreate(sql, found);
   } else if (missingActions(main).length > 0) {
     found.failures.push(
       `publication ${main.name} leaves out ${missingActions(main).join(', ')}; run: ` +
@@ -168,6 +168,17 @@ async function checkPublications(
     if (hasIdentity(table)) continue;
     found.warnings.push(identityWarning(table));
   }
+}
+
+async function checkMayCreate(sql: SideSession, found: Findings): Promise<void> {
+  const [row] = await sql.query(
+    `SELECT has_database_privilege(current_database(), 'CREATE') AS may,
+       quote_ident(current_database()) AS database, quote_ident(current_user) AS role`,
+  );
+  if (row?.['may'] === 't') return;
+  found.failures.push(
+    `the role may not create the publication; run: GRANT CREATE ON DATABASE ${String(row?.['database'])} TO ${String(row?.['role'])}`,
+  );
 }
 
 export function identityWarning(table: TableFacts): string {

@@ -2,7 +2,7 @@ import type pg from 'pg';
 import { PipelineError } from '../../../core/errors/pipeline-error.ts';
 import { classify, sqlStateOf } from './errors.ts';
 import { lsnOfServer } from './position.ts';
-import { quoteIdentifier, type SideSession } from './session.ts';
+import { quoteIdentifier, socketOf, type SideSession } from './session.ts';
 
 export interface SlotFacts {
   readonly plugin: string;
@@ -59,8 +59,7 @@ export async function createSlot(
       (oldest) => options.onWait(`waiting for transactions older than the slot: ${oldest}`),
       () => options.onWait(`waiting ${seconds} s for the slot to be created`),
     );
-    // Ending the session is the only way to give up a slot that is being created.
-    if (seconds > options.waitingSeconds) void replication.end();
+    if (seconds > options.waitingSeconds) void abandonSession(sql, replication);
   }, 1000);
   try {
     const kind = options.temporary ? 'TEMPORARY LOGICAL' : 'LOGICAL';
@@ -72,13 +71,32 @@ export async function createSlot(
       snapshot: String(rows[0]?.['snapshot_name']),
     };
   } catch (error) {
-    const code = sqlStateOf(error) === '55000' ? 'SRC_SERVER_SETTING' : null;
-    const failure = classify(error, `creating replication slot ${name}`);
-    throw code === null ? failure : new PipelineError(code, failure.message, { cause: error });
+    throw slotFailure(error, name, Date.now() - started > options.waitingSeconds * 1000);
   } finally {
     clearInterval(watch);
     options.onWait(undefined);
   }
+}
+
+/** A session that waits inside the server neither reads nor notices that its client has gone: it is
+ * ended from another one, which also takes back a slot that is being created. */
+export async function abandonSession(sql: SideSession, session: pg.Client): Promise<void> {
+  const { processID } = session as unknown as { processID: number };
+  await sql.query('SELECT pg_terminate_backend($1)', [processID]).catch(() => {});
+  socketOf(session).destroy();
+}
+
+function slotFailure(error: unknown, name: string, waited: boolean): PipelineError {
+  const failure = classify(error, `creating replication slot ${name}`);
+  if (waited) {
+    return new PipelineError(
+      'SRC_SLOT_WAIT',
+      `replication slot ${name} cannot be created while older transactions are open`,
+      { cause: error },
+    );
+  }
+  if (sqlStateOf(error) !== '55000') return failure;
+  return new PipelineError('SRC_SERVER_SETTING', failure.message, { cause: error });
 }
 
 async function oldestTransaction(sql: SideSession): Promise<string> {

@@ -89,6 +89,10 @@ export class Snapshot {
     try {
       for (const reader of this.readers) {
         await reader.query('ROLLBACK');
+        // PostgreSQL 17 can end a transaction for its age alone; older ones do not know the setting.
+        await reader.query(
+          `SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'transaction_timeout'`,
+        );
         await reader.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
         await reader.query(`SET TRANSACTION SNAPSHOT ${quoteLiteral(snapshot)}`);
       }

@@ -1,5 +1,4 @@
 import { PipelineError, toPipelineError } from '../../../core/errors/pipeline-error.ts';
-import { OP_CREATE, OP_DELETE, OP_UPDATE } from '../../../schemas/envelope/change-decoder.ts';
 import type { CaptureState, Mark } from './capture-state.ts';
 import { tooLarge, type EventWriter, type StreamLane } from './event-writer.ts';
 import type { Outbox } from './outbox.ts';
@@ -7,7 +6,8 @@ import * as pgoutput from './pgoutput.ts';
 import { lsnOfText, lsnText, type ChunkMark } from './position.ts';
 import type { Relation } from './relations.ts';
 import { ReplayCheck } from './replay-check.ts';
-import { NULL_CELL, type RowCodec } from './row-codec.ts';
+import type { RowCodec } from './row-codec.ts';
+import { RowEvents } from './row-events.ts';
 
 /** What the stream cannot do while a message is at hand: it asks, stops at that message, and goes on. */
 export interface WalErrands {
@@ -17,8 +17,6 @@ export interface WalErrands {
    * the row is gone. */
   complete(relation: Relation, message: Buffer, answer: (completed: Buffer) => void): void;
 }
-
-const MAX_COLUMNS = 1664;
 
 /** Codes that end one stream; every other failure ends the reader, which is then opened anew. */
 export function stopsStreamOnly(error: PipelineError): boolean {
@@ -46,9 +44,7 @@ export class WalStream {
   private readonly writer: EventWriter;
   private readonly errands: WalErrands;
   private readonly relations = new Map<number, Relation>();
-  private readonly tuple = new pgoutput.TupleReader();
-  private readonly before = new Int32Array(MAX_COLUMNS * 2);
-  private readonly after = new Int32Array(MAX_COLUMNS * 2);
+  private readonly rows: RowEvents;
   /** Streams whose snapshot already holds the transactions committed before a point. */
   private readonly copiedUpTo = new Map<StreamLane, bigint>();
   private commitLsn = 0n;
@@ -76,6 +72,7 @@ export class WalStream {
     this.state = options.state;
     this.outbox = options.outbox;
     this.writer = options.writer;
+    this.rows = new RowEvents(options.writer);
     this.errands = options.errands;
     this.resumed = options.chunk;
     this.replay = new ReplayCheck(options.state.anchor, options.position, options.requestedStart);
@@ -212,9 +209,9 @@ export class WalStream {
     end: number,
   ): boolean {
     try {
-      if (tag === pgoutput.INSERT) this.insert(lane, codec, bytes, start, end);
-      else if (tag === pgoutput.DELETE) this.delete(lane, codec, bytes, start, end);
-      else if (!this.update(lane, codec, bytes, start, end, false)) {
+      if (tag === pgoutput.INSERT) this.rows.insert(lane, codec, bytes, start, end);
+      else if (tag === pgoutput.DELETE) this.rows.delete(lane, codec, bytes, start, end);
+      else if (!this.rows.update(lane, codec, bytes, start, end, false)) {
         this.completeUpdate(relation, lane, codec, Buffer.from(bytes.subarray(start, end)));
         return false;
       }
@@ -238,70 +235,6 @@ export class WalStream {
     if (!this.inTransaction) this.seal(true);
   }
 
-  private insert(
-    lane: StreamLane,
-    codec: RowCodec,
-    bytes: Buffer,
-    start: number,
-    end: number,
-  ): void {
-    this.tuple.read(bytes, start + 6, codec.columns, this.after);
-    this.writer.seq++;
-    this.writer.change(lane, codec, OP_CREATE, bytes, null, this.after, 0, end - start);
-  }
-
-  private delete(
-    lane: StreamLane,
-    codec: RowCodec,
-    bytes: Buffer,
-    start: number,
-    end: number,
-  ): void {
-    this.tuple.read(bytes, start + 6, codec.columns, this.before);
-    this.writer.seq++;
-    this.writer.change(lane, codec, OP_DELETE, bytes, this.before, null, 0, end - start);
-  }
-
-  /** False when a key change left cells out and they were not asked for yet. */
-  private update(
-    lane: StreamLane,
-    codec: RowCodec,
-    bytes: Buffer,
-    start: number,
-    end: number,
-    completed: boolean,
-  ): boolean {
-    const { tuple, before, after, writer } = this;
-    const kind = bytes[start + 5];
-    let pos = start + 6;
-    if (kind !== pgoutput.NEW_TUPLE) {
-      tuple.read(bytes, pos, codec.columns, before);
-      pos = tuple.end + 1;
-    }
-    tuple.read(bytes, pos, codec.columns, after);
-    let { unchanged } = tuple;
-    let rekeyed = false;
-    if (kind !== pgoutput.NEW_TUPLE) {
-      if (unchanged > 0) {
-        codec.takeKeyFrom(after, before);
-        if (kind === pgoutput.OLD_TUPLE) takeUnchanged(after, before, codec.columns);
-        unchanged = countUnchanged(after, codec.columns);
-      }
-      rekeyed = codec.keyed && codec.keyDiffers(bytes, before, after);
-    }
-    if (rekeyed && unchanged > 0 && !completed) return false;
-    const old = kind === pgoutput.OLD_TUPLE || rekeyed ? before : null;
-    writer.seq++;
-    if (!rekeyed) {
-      writer.change(lane, codec, OP_UPDATE, bytes, old, after, unchanged, end - start);
-      return true;
-    }
-    writer.change(lane, codec, OP_DELETE, bytes, before, null, 0, end - start);
-    writer.seq++;
-    writer.change(lane, codec, OP_CREATE, bytes, null, after, unchanged, end - start);
-    return true;
-  }
-
   private completeUpdate(
     relation: Relation,
     lane: StreamLane,
@@ -310,7 +243,7 @@ export class WalStream {
   ): void {
     this.errands.complete(relation, message, (whole) => {
       try {
-        this.update(lane, codec, whole, 0, whole.length, true);
+        this.rows.update(lane, codec, whole, 0, whole.length, true);
         this.writer.settle();
       } catch (error) {
         this.refused(lane, error);
@@ -362,20 +295,6 @@ export class WalStream {
     if (!relation?.lane || relation.lane.stopped || this.copiedUpTo.has(relation.lane)) return;
     this.stop(relation.lane, tooLarge(relation.lane.label, length, limit));
   }
-}
-
-function takeUnchanged(after: Int32Array, before: Int32Array, columns: number): void {
-  for (let i = 0; i < columns * 2; i += 2) {
-    if ((after[i] as number) >= NULL_CELL) continue;
-    after[i] = before[i] as number;
-    after[i + 1] = before[i + 1] as number;
-  }
-}
-
-function countUnchanged(spans: Int32Array, columns: number): number {
-  let count = 0;
-  for (let i = 0; i < columns * 2; i += 2) if ((spans[i] as number) < NULL_CELL) count++;
-  return count;
 }
 
 function replayMismatch(chunk: ChunkMark): PipelineError {

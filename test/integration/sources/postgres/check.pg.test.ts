@@ -39,6 +39,8 @@ describe('postgres check and discover', () => {
     ]) {
       expect(bad.message).toContain(part);
     }
+    const weak = await source.check({ ...db.config, username: 'weak' });
+    expect(weak.message).toContain('GRANT CREATE ON DATABASE chk TO weak');
     await db.sql.query('REVOKE ALL ON SCHEMA public FROM weak; DROP ROLE weak');
   });
 

@@ -76,6 +76,25 @@ describe('postgres snapshot', () => {
     const run = await Run.open(db.config, { streams: ['t'] });
     await run.until(() => run.progress().waitingFor?.includes('transactions') === true, 'the wait');
     expect(run.progress().waitingFor).toMatch(/1 running, the oldest for \d+ s \(pid \d+\)/);
+    const hurried = { ...(db.config['replication_method'] as object), initial_waiting_seconds: 1 };
+    const second = await Run.open(
+      { ...db.config, replication_method: { ...hurried, replication_slot: 's_hurried' } },
+      { streams: ['t'] },
+    );
+    await expect(second.failed()).resolves.toMatchObject({ code: 'SRC_SLOT_WAIT' });
+    const third = await Run.open(
+      { ...db.config, replication_method: { ...hurried, replication_slot: 's_closed' } },
+      { streams: ['t'] },
+    );
+    await third.until(() => third.progress().waitingFor !== undefined, 'the wait');
+    await third.close();
+    const slots = async () =>
+      (
+        await db.sql.query(
+          `SELECT slot_name FROM pg_replication_slots WHERE slot_name IN ('s_hurried', 's_closed')`,
+        )
+      ).rows.length;
+    for (let left = 1; left > 0;) left = await slots();
     await blocker.query('COMMIT');
     await blocker.end();
     await run.caughtUp(db.config);
@@ -152,7 +171,12 @@ describe('postgres snapshot', () => {
     await using db = await freshDatabase(server, 'dba');
     await db.sql.query(`CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)`);
     const method = db.config['replication_method'] as Record<string, unknown>;
-    const config = { ...db.config, replication_method: { ...method, create: false } };
+    await db.sql.query(`CREATE ROLE cdc LOGIN REPLICATION; GRANT SELECT ON t TO cdc`);
+    const config = {
+      ...db.config,
+      username: 'cdc',
+      replication_method: { ...method, create: false },
+    };
     await expect(Run.open(config, { streams: ['t'] })).rejects.toMatchObject({
       code: 'SRC_SLOT_MISSING',
     });
@@ -172,6 +196,6 @@ describe('postgres snapshot', () => {
       ['c', 3],
     ]);
     await run.close();
-    await db.sql.query('DROP PUBLICATION p_dba');
+    await db.sql.query('DROP PUBLICATION p_dba; DROP OWNED BY cdc; DROP ROLE cdc');
   });
 });
