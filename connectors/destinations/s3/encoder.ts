@@ -13,6 +13,10 @@ export interface Spool {
   failure: PipelineError | null;
 }
 
+/** Without a limit the garbage of row groups is let grow to several hundred megabytes before it is
+ * collected; half of this is what the largest row group needs. */
+const THREAD_MEMORY = { maxOldGenerationSizeMb: 192, maxYoungGenerationSizeMb: 8 };
+
 interface Sealing {
   resolve(files: readonly SpooledFile[]): void;
   reject(error: PipelineError): void;
@@ -106,7 +110,9 @@ export class Encoder {
   }
 
   private start(): Worker {
-    const thread = new Worker(new URL('./encoder-thread.ts', import.meta.url));
+    const thread = new Worker(new URL('./encoder-thread.ts', import.meta.url), {
+      resourceLimits: THREAD_MEMORY,
+    });
     thread.on('message', (message: FromEncoder) => this.receive(message));
     thread.on('error', (error) => this.lose(thread, error));
     thread.on('exit', () => this.lose(thread, null));

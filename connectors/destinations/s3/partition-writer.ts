@@ -8,14 +8,17 @@ import { schemaIdAt, type RecordView } from '../../../schemas/envelope/record-vi
 import type { ChangeBatch, PartitionTarget } from '../../spi/destination.ts';
 import type { Claim } from './claim-chain.ts';
 import type { Spool } from './encoder.ts';
-import { withColumns, type FileColumn } from './file-columns.ts';
+import { CHANGE_COLUMNS, withColumns, type FileColumn } from './file-columns.ts';
 import { RangeDelivery, type SealedRange, type WriterContext } from './range-delivery.ts';
 import { chunkEnd, indexAtOffset, indexOfNewSchema, packChunk, schemaIdsOf } from './record-run.ts';
 import type { FileLayout } from './spool-builder.ts';
 
 const CHUNK_BYTES = 1024 * 1024;
-/** Small enough that a sink with many partitions stays small, large enough to compress well. */
-const ROW_GROUP_ROWS = 20_000;
+/** A row group as values is what the encoding thread's memory is made of: bounded by cells too, for
+ * a wide table has many in few bytes. Still large enough to compress well. */
+const ROW_GROUP_CELLS = 400_000;
+const MIN_ROW_GROUP_ROWS = 500;
+const MAX_ROW_GROUP_ROWS = 20_000;
 const ROW_GROUP_BYTES = 4 * 1024 * 1024;
 /** Date folders that one range may have open. */
 const MAX_FOLDERS = 32;
@@ -175,7 +178,7 @@ export class PartitionWriter {
       codec,
       pageBytes,
       partitionBy,
-      rowGroupRows: ROW_GROUP_ROWS,
+      rowGroupRows: rowGroupRows(this.columns.length + CHANGE_COLUMNS.length),
       rowGroupBytes: ROW_GROUP_BYTES,
     };
   }
@@ -281,4 +284,9 @@ export class PartitionWriter {
     if (this.spool !== null) this.context.encoder.discard(this.spool);
     this.spool = null;
   }
+}
+
+function rowGroupRows(columns: number): number {
+  const rows = Math.floor(ROW_GROUP_CELLS / columns);
+  return Math.min(MAX_ROW_GROUP_ROWS, Math.max(MIN_ROW_GROUP_ROWS, rows));
 }

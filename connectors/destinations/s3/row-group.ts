@@ -5,7 +5,7 @@ import {
   type ChangeCursor,
   type ChangeSchema,
 } from '../../../schemas/envelope/change-decoder.ts';
-import { cellReader, cellText, type CellReader } from './cell-readers.ts';
+import { cellReader, cellText, joinHalves, type CellReader } from './cell-readers.ts';
 import { CHANGE_COLUMNS, type FileColumn } from './file-columns.ts';
 import type { FileValue } from './parquet-file.ts';
 
@@ -29,12 +29,10 @@ export function projectionOf(schema: ChangeSchema, columns: readonly FileColumn[
 
 const nothing: CellReader = () => null;
 
-/** Collects rows as columns until they are written as one row group. */
+/** The rows of one row group, as columns. */
 export class RowGroup {
   readonly columns: FileValue[][];
   rows = 0;
-  /** Avro bytes behind the rows: what the group holds on to. */
-  bytes = 0;
   private readonly names: readonly FileColumn[];
   private readonly ids: RowIds;
 
@@ -88,7 +86,7 @@ export class RowGroup {
     const values = [
       this.ids.of(offset),
       BigInt(Math.floor(change.tsUs / 1000)),
-      change.lsn,
+      joinHalves(change.lsnHigh, change.lsnLow),
       at,
       change.op === OP_DELETE ? at : null,
       BigInt(change.epoch),
@@ -100,12 +98,6 @@ export class RowGroup {
     for (let i = 0; i < values.length; i++) {
       (this.columns[first + i] as FileValue[]).push(values[i] as FileValue);
     }
-  }
-
-  clear(): void {
-    for (let i = 0; i < this.columns.length; i++) this.columns[i] = [];
-    this.rows = 0;
-    this.bytes = 0;
   }
 }
 

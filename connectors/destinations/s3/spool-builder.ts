@@ -45,11 +45,34 @@ export interface SpooledFile {
   readonly bytes: number;
 }
 
+/** Records that wait for their row group, as Avro: a tenth of what they take as values, of which
+ * there is never more than one row group's at a time, however many ranges are open (invariant 9). */
+class WaitingRecords {
+  readonly buffers: Buffer[] = [];
+  readonly starts: number[] = [];
+  readonly ends: number[] = [];
+  readonly offsets: number[] = [];
+  bytes = 0;
+
+  get count(): number {
+    return this.buffers.length;
+  }
+
+  push(buffer: Buffer, start: number, end: number, offset: number): void {
+    this.buffers.push(buffer);
+    this.starts.push(start);
+    this.ends.push(end);
+    this.offsets.push(offset);
+    this.bytes += end - start;
+  }
+}
+
 interface OpenFile {
   readonly folder: string;
   readonly path: string;
-  readonly file: ParquetFile;
-  readonly group: RowGroup;
+  waiting: WaitingRecords;
+  /** Made with the first row: records may leave none. */
+  file: ParquetFile | null;
   rows: number;
 }
 
@@ -72,26 +95,31 @@ export class SpoolBuilder {
   }
 
   add({ bytes: buffer, ends, offsets }: RecordChunk): void {
+    const { rowGroupRows, rowGroupBytes } = this.spec.layout;
     const bytes = Buffer.from(buffer);
     let start = 0;
     for (let i = 0; i < ends.length; i++) {
       const end = ends[i] as number;
-      this.addRecord(bytes, start, end, offsets[i] as number);
+      const open = this.fileFor(this.bucketOf(bytes, start, end));
+      open.waiting.push(bytes, start, end, offsets[i] as number);
+      if (open.waiting.count >= rowGroupRows || open.waiting.bytes >= rowGroupBytes) {
+        this.writeGroup(open);
+      }
       start = end;
     }
   }
 
-  private addRecord(bytes: Buffer, start: number, end: number, offset: number): void {
-    const { change } = this;
+  private bucketOf(bytes: Buffer, start: number, end: number): number {
+    const by = this.spec.layout.partitionBy;
+    if (by === 'none') return 0;
+    this.decode(bytes, start, end);
+    return Math.floor(this.change.tsUs / BUCKET_MICROS[by]);
+  }
+
+  private decode(bytes: Buffer, start: number, end: number): Projection {
     const projection = this.projection(schemaIdAt(bytes, start, end));
-    change.decode(projection.schema, bytes, start, end);
-    // A truncate has no row to show; what it emptied stays in the files as history.
-    if (change.op === OP_TRUNCATE) return;
-    const open = this.fileFor(change.tsUs);
-    open.group.add(change, projection, bytes, offset);
-    open.group.bytes += end - start;
-    const { rowGroupRows, rowGroupBytes } = this.spec.layout;
-    if (open.group.rows >= rowGroupRows || open.group.bytes >= rowGroupBytes) writeGroup(open);
+    this.change.decode(projection.schema, bytes, start, end);
+    return projection;
   }
 
   private projection(id: number): Projection {
@@ -107,18 +135,14 @@ export class SpoolBuilder {
     return projection;
   }
 
-  private fileFor(tsUs: number): OpenFile {
-    const bucket = timeBucket(tsUs, this.spec.layout.partitionBy);
+  private fileFor(bucket: number): OpenFile {
     let open = this.files.get(bucket);
     if (open === undefined) {
-      const { columns, codec, pageBytes, partitionBy } = this.spec.layout;
-      const path = `${this.spec.path}.${this.files.size}`;
-      const all = [...columns, ...CHANGE_COLUMNS];
       open = {
-        folder: dateFolder(bucket, partitionBy),
-        path,
-        file: new HyparquetFile(path, all, codec, pageBytes),
-        group: new RowGroup(columns, this.ids),
+        folder: dateFolder(bucket, this.spec.layout.partitionBy),
+        path: `${this.spec.path}.${this.files.size}`,
+        waiting: new WaitingRecords(),
+        file: null,
         rows: 0,
       };
       this.files.set(bucket, open);
@@ -126,17 +150,36 @@ export class SpoolBuilder {
     return open;
   }
 
+  private writeGroup(open: OpenFile): void {
+    const { columns, codec, pageBytes } = this.spec.layout;
+    const { waiting } = open;
+    open.waiting = new WaitingRecords();
+    const group = new RowGroup(columns, this.ids);
+    for (let i = 0; i < waiting.count; i++) {
+      const bytes = waiting.buffers[i] as Buffer;
+      const projection = this.decode(bytes, waiting.starts[i] as number, waiting.ends[i] as number);
+      // A truncate has no row to show; what it emptied stays in the files as history.
+      if (this.change.op === OP_TRUNCATE) continue;
+      group.add(this.change, projection, bytes, waiting.offsets[i] as number);
+    }
+    if (group.rows === 0) return;
+    const all = [...columns, ...CHANGE_COLUMNS];
+    open.file ??= new HyparquetFile(open.path, all, codec, pageBytes);
+    open.file.writeRowGroup(group.columns);
+    open.rows += group.rows;
+  }
+
   /** Bytes written to files so far. */
   get encodedBytes(): number {
     let sum = 0;
-    for (const { file } of this.files.values()) sum += file.bytes;
+    for (const { file } of this.files.values()) sum += file?.bytes ?? 0;
     return sum;
   }
 
-  /** Avro bytes of the rows that wait for their row group. */
+  /** Avro bytes that wait for their row group. */
   get pendingBytes(): number {
     let sum = 0;
-    for (const { group } of this.files.values()) sum += group.bytes;
+    for (const { waiting } of this.files.values()) sum += waiting.bytes;
     return sum;
   }
 
@@ -144,12 +187,14 @@ export class SpoolBuilder {
     return this.files.size;
   }
 
+  /** The finished files in the order of their folders; without those that got no row. */
   finish(): SpooledFile[] {
-    const done = [...this.files.values()].map((open) => {
-      writeGroup(open);
-      const bytes = open.file.finish();
-      return { folder: open.folder, path: open.path, rows: open.rows, bytes };
-    });
+    const done: SpooledFile[] = [];
+    for (const open of this.files.values()) {
+      this.writeGroup(open);
+      const { folder, path, rows } = open;
+      if (open.file !== null) done.push({ folder, path, rows, bytes: open.file.finish() });
+    }
     return done.sort((a, b) => (a.folder < b.folder ? -1 : 1));
   }
 
@@ -158,22 +203,11 @@ export class SpoolBuilder {
   }
 }
 
-function writeGroup(open: OpenFile): void {
-  if (open.group.rows === 0) return;
-  open.file.writeRowGroup(open.group.columns);
-  open.rows += open.group.rows;
-  open.group.clear();
-}
-
 const BUCKET_MICROS: Record<PartitionBy, number> = {
   none: Number.POSITIVE_INFINITY,
   day: 86_400_000_000,
   hour: 3_600_000_000,
 };
-
-function timeBucket(tsUs: number, by: PartitionBy): number {
-  return by === 'none' ? 0 : Math.floor(tsUs / BUCKET_MICROS[by]);
-}
 
 function dateFolder(bucket: number, by: PartitionBy): string {
   if (by === 'none') return '';

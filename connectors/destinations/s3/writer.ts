@@ -16,7 +16,7 @@ import { UploadSlots } from './upload-slots.ts';
 
 const LANES = 4;
 const MIN_IN_FLIGHT = 1024 * 1024;
-const MAX_IN_FLIGHT = 16 * 1024 * 1024;
+const MAX_IN_FLIGHT = 4 * 1024 * 1024;
 const PARALLEL_UPLOADS = 3;
 
 /** Errors that one stream alone has; the others of the connection go on. */

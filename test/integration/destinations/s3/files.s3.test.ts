@@ -282,3 +282,37 @@ test('40 MB go up in parts, and no part stays behind', async () => {
   expect(Number(sum?.[0])).toBe(40_000_000);
   await writer.close();
 });
+
+test('a file is the same to the byte however its records came in', async () => {
+  const topic = new MemoryTopic();
+  topic.register(1, [column('id', 'int64', {}, true), column('name', 'string')]);
+  for (const i of range(0, 45_000))
+    topic.append(1, { after: { id: BigInt(i), name: `n${i % 999}` } });
+  const contents: Buffer[] = [];
+  for (const step of [45_000, 777]) {
+    const connection = lake.newConnection();
+    const writer = await lake.open(topic, connection);
+    await writer.open(topic.target);
+    for (let i = 0; i < topic.end; i += step) {
+      await writer.write([topic.batch(i, Math.min(topic.end, i + step))]);
+    }
+    await writer.close();
+    const [key] = await lake.files(connection);
+    contents.push(Buffer.from(await lake.object(key as string)));
+  }
+  expect(contents[1]?.equals(contents[0] as Buffer)).toBe(true);
+});
+
+test('a signal that aborts still lets the last file out', async () => {
+  const topic = new MemoryTopic();
+  topic.register(1, [column('id', 'int64', {}, true)]);
+  topic.append(1, { after: { id: 1n } });
+  const connection = lake.newConnection();
+  const abort = new AbortController();
+  const writer = await lake.open(topic, connection, {}, undefined, { signal: abort.signal });
+  await writer.open(topic.target);
+  await writer.write([topic.batch(0, 1)]);
+  abort.abort();
+  await writer.close();
+  expect(await lake.offsets(connection)).toEqual([0]);
+});

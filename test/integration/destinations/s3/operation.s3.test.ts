@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { destination } from '../../../../connectors/destinations/s3/destination.ts';
 import { Encoder } from '../../../../connectors/destinations/s3/encoder.ts';
@@ -32,7 +33,7 @@ describe('rotation', () => {
     await writer.close();
   });
 
-  test('by rows, by bytes, and by what is buffered over all partitions', async () => {
+  test('by rows', async () => {
     const topic = topicOf(100);
     const connection = lake.newConnection();
     const writer = await lake.open(topic, connection, { rotation_rows: 10 });
@@ -41,6 +42,43 @@ describe('rotation', () => {
     await writer.close();
     expect(await lake.files(connection)).toHaveLength(10);
     expect(await lake.offsets(connection)).toEqual(range(0, 100));
+  });
+
+  test('by bytes of the finished file', async () => {
+    const topic = new MemoryTopic();
+    topic.register(1, [ID, column('noise', 'bytes')]);
+    for (const i of range(0, 60)) {
+      topic.append(1, { after: { id: BigInt(i), noise: randomBytes(512 * 1024) } });
+    }
+    const connection = lake.newConnection();
+    const format = { format_type: 'Parquet', block_size_mb: 8 };
+    const writer = await lake.open(topic, connection, { format });
+    await writer.open(topic.target);
+    for (const i of range(0, 60)) await writer.write([topic.batch(i, i + 1)]);
+    await writer.close();
+    // 30 MB of noise in files of at least 8 MB: some records are on their way when one is full.
+    const files = await lake.files(connection);
+    expect(files.length).toBeGreaterThanOrEqual(2);
+    expect(files.length).toBeLessThanOrEqual(4);
+    expect(await lake.offsets(connection)).toEqual(range(0, 60));
+  });
+
+  test('the largest partitions give way when all together hold too much', async () => {
+    const topics = range(0, 8).map((i) => {
+      const topic = new MemoryTopic({ name: `stream${i}` }, `topic${i}`);
+      topic.register(1, [ID, column('noise', 'bytes')]);
+      topic.append(1, { after: { id: 0n, noise: randomBytes(512 * 1024) } });
+      return topic;
+    });
+    const connection = lake.newConnection();
+    const first = topics[0] as MemoryTopic;
+    const options = { maxBufferedBytes: 2 * 1024 * 1024 };
+    const writer = await lake.open(first, connection, {}, undefined, options);
+    for (const topic of topics) await writer.open(topic.target);
+    await writer.write(topics.map((topic) => topic.batch(0, 1)));
+    await expect.poll(async () => (await lake.files(connection)).length).toBeGreaterThanOrEqual(4);
+    await writer.close();
+    expect(await lake.files(connection)).toHaveLength(8);
   });
 
   test('tombstones alone move the durable offset and leave no file', async () => {

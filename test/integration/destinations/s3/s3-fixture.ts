@@ -219,6 +219,7 @@ export class Lake implements AsyncDisposable {
     connectionId: string,
     extra: Record<string, unknown> = {},
     wrap: (store: ObjectStore) => ObjectStore = (store) => store,
+    more: Partial<DestinationOpenOptions> = {},
   ): Promise<S3Writer> {
     const config = this.config({
       s3_bucket_path: `${connectionId}/\${NAMESPACE}/\${STREAM_NAME}`,
@@ -232,8 +233,9 @@ export class Lake implements AsyncDisposable {
       scratchFolder: mkdtempSync(join(this.scratch, 'writer-')),
       maxBufferedBytes: 64 * 1024 * 1024,
       signal: new AbortController().signal,
+      ...more,
     };
-    return S3Writer.open(options, settings, wrap(new S3ObjectStore(settings)));
+    return S3Writer.open(options, settings, wrap(new S3ObjectStore(settings, options.signal)));
   }
 
   async keys(prefix: string): Promise<string[]> {
