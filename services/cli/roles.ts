@@ -79,6 +79,8 @@ async function run(name: string, roles: readonly Role[]): Promise<void> {
     await kafka.close();
     await store.close();
   }
+  // Everything is drained. Clients' idle sockets would keep the process for their keep-alive time.
+  process.exit(0);
 }
 
 function sourceService({ settings, log, store, kafka, owner }: Program): Service {
