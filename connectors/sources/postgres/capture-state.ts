@@ -1,6 +1,6 @@
 import type { PipelineError } from '../../../core/errors/pipeline-error.ts';
 import type { SourceState, StreamPhase, StreamProgress } from '../../spi/source.ts';
-import { StreamLane } from './event-writer.ts';
+import type { StreamLane } from './event-writer.ts';
 import { lsnText, type Anchor, type ChunkMark, type StreamMark } from './position.ts';
 
 /** What a sealed batch says about the position. */

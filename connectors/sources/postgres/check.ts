@@ -1,4 +1,4 @@
-import { PipelineError, toPipelineError } from '../../../core/errors/pipeline-error.ts';
+import { toPipelineError, type PipelineError } from '../../../core/errors/pipeline-error.ts';
 import { streamLabel } from '../../../schemas/catalog/stream-id.ts';
 import type { CheckResult } from '../../spi/connector.ts';
 import { hasIdentity, tablesOfSchemas, type TableFacts } from './catalog.ts';

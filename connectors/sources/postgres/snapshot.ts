@@ -11,7 +11,7 @@ import { copyOut, splitCopyRow } from './copy-out.ts';
 import { classify } from './errors.ts';
 import { tooLarge, type EventWriter, type StreamLane } from './event-writer.ts';
 import type { Outbox } from './outbox.ts';
-import { lsnText, type StreamMark } from './position.ts';
+import { lsnText, type ChunkMark, type StreamMark } from './position.ts';
 import type { PublishedTable } from './publication.ts';
 import { compileShape } from './relations.ts';
 import type { RowCodec } from './row-codec.ts';
@@ -36,6 +36,8 @@ export interface SnapshotPlan {
   readonly exported: ExportedSnapshot;
   /** The stream's position, which the copies do not move. */
   readonly position: bigint;
+  /** Of a transaction that was cut before the restart and comes again after the copies. */
+  readonly chunk: ChunkMark | null;
   /** The tables as they were before the snapshot was taken. */
   readonly tables: ReadonlyMap<string, TableFacts>;
   readonly published: ReadonlyMap<string, PublishedTable>;
@@ -246,7 +248,7 @@ export class Snapshot {
   /** Ends the Kafka transaction with the position, and waits until `next` has handed it over. */
   private async commit(): Promise<void> {
     const { plan } = this;
-    plan.outbox.seal({ position: plan.position, committedAtMs: 0, chunk: null }, true);
+    plan.outbox.seal({ position: plan.position, committedAtMs: 0, chunk: plan.chunk }, true);
     this.committing = plan.taken();
     plan.wake();
     await this.committing;

@@ -155,10 +155,11 @@ export class WalStream {
     this.seal(this.state.dirty);
   }
 
-  /** Ends what is whole at the newest position. */
+  /** Ends what is whole at the newest position. What was delivered of a cut transaction before the
+   * restart stays noted until that transaction comes again. */
   seal(urgent: boolean): void {
     this.outbox.seal(
-      { position: this.through, committedAtMs: this.committedAtMs, chunk: null },
+      { position: this.through, committedAtMs: this.committedAtMs, chunk: this.resumed },
       urgent,
     );
   }
