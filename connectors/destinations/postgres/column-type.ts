@@ -84,6 +84,7 @@ const KNOWN = new Map<string, KnownType>([
   ['bit varying', asText('bits')],
   ['bit', { kinds: ['bits'], cast: 'bit varying' }],
   ['oid', asText('int64', 'string')],
+  ['money', asText('decimal')],
   ...[
     ['"char"', 'name', 'inet', 'cidr', 'macaddr', 'macaddr8', 'xid', 'xid8', 'cid', 'tid'],
     ['point', 'line', 'lseg', 'box', 'path', 'polygon', 'circle', 'tsvector', 'tsquery'],

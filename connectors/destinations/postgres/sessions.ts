@@ -27,6 +27,8 @@ export function begin(limits: TransactionLimits): Statement[] {
     datestyle: 'ISO, MDY',
     timezone: 'UTC',
     intervalstyle: 'iso_8601',
+    // The source prints money so; the number behind it is the same under every other setting.
+    lc_monetary: 'C',
     array_nulls: 'on',
     xmloption: 'content',
     standard_conforming_strings: 'on',

@@ -285,7 +285,7 @@ describe('a type that is not built in', () => {
     [{ kind: 'enum', native: 'public.mood' }, 'text'],
     [{ kind: 'string', native: 'public.hstore' }, 'text'],
     [{ kind: 'array', native: 'public.mood[]' }, 'text'],
-    [{ kind: 'decimal', native: 'money' }, 'numeric'],
+    [{ kind: 'decimal', native: 'money' }, 'money'],
     [{ kind: 'decimal', precision: 8, scale: 3 }, 'numeric(8,3)'],
     [{ kind: 'json', native: 'document' }, 'jsonb'],
     [{ kind: 'int64', native: 'int unsigned' }, 'bigint'],
