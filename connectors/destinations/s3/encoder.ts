@@ -8,6 +8,9 @@ import type { RecordChunk, SpooledFile, SpoolSpec } from './spool-builder.ts';
 export interface Spool {
   readonly id: number;
   encodedBytes: number;
+  /** Bytes that were sent to the thread and not yet taken. */
+  sentBytes: number;
+  /** Bytes that the thread holds until their row group is full. */
   pendingBytes: number;
   files: number;
   failure: PipelineError | null;
@@ -46,6 +49,7 @@ export class Encoder {
     const spool: Spool = {
       id: this.nextId++,
       encodedBytes: 0,
+      sentBytes: 0,
       pendingBytes: 0,
       files: 0,
       failure: null,
@@ -70,6 +74,7 @@ export class Encoder {
       this.post({ type: 'schema', schema });
     }
     this.inFlight += chunk.bytes.byteLength;
+    spool.sentBytes += chunk.bytes.byteLength;
     this.post({ type: 'records', spool: spool.id, chunk }, [
       chunk.bytes,
       chunk.ends.buffer,
@@ -89,13 +94,6 @@ export class Encoder {
   discard(spool: Spool): void {
     this.spools.delete(spool.id);
     if (this.thread !== null) this.post({ type: 'discard', spool: spool.id });
-  }
-
-  /** Sum of what rows hold in memory until their row group is written. */
-  get pendingBytes(): number {
-    let sum = this.inFlight;
-    for (const { pendingBytes } of this.spools.values()) sum += pendingBytes;
-    return sum;
   }
 
   async close(): Promise<void> {
@@ -125,6 +123,7 @@ export class Encoder {
       case 'taken':
         this.inFlight -= message.chunkBytes;
         if (spool !== undefined) {
+          spool.sentBytes -= message.chunkBytes;
           spool.encodedBytes = message.encodedBytes;
           spool.pendingBytes = message.pendingBytes;
           spool.files = message.files;

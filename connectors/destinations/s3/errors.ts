@@ -16,13 +16,16 @@ const CODE_BY_NAME: Record<string, ErrorCode> = {
   XMinioStorageFull: 'DST_DISK_FULL',
   InsufficientStorage: 'DST_DISK_FULL',
   QuotaExceeded: 'DST_DISK_FULL',
+  OperationAborted: 'DST_UNAVAILABLE',
+  ConditionalRequestConflict: 'DST_UNAVAILABLE',
+  RequestTimeout: 'DST_UNAVAILABLE',
+  NoSuchUpload: 'DST_UNAVAILABLE',
   XMinioAdminBucketQuotaExceeded: 'DST_DISK_FULL',
 };
 
 const CODE_BY_STATUS: Record<number, ErrorCode> = {
   401: 'DST_AUTH',
   403: 'DST_PRIVILEGE',
-  507: 'DST_DISK_FULL',
 };
 
 interface ServiceError extends Error {
@@ -40,16 +43,21 @@ export function nameOf(error: unknown): string {
   return Code ?? (name !== undefined && name !== 'Error' ? name : (code ?? 'unknown'));
 }
 
+/** Without a status there was no answer. A refusal that nobody has met yet is a defect of ours. */
+function codeOfStatus(status: number | undefined): ErrorCode {
+  if (status === undefined || status >= 500 || status === 408 || status === 429) {
+    return status === 507 ? 'DST_DISK_FULL' : 'DST_UNAVAILABLE';
+  }
+  return CODE_BY_STATUS[status] ?? 'BUG_UNEXPECTED';
+}
+
 /** Classifies what the SDK threw while `action` was being done; a PipelineError passes through. The
  * store's text is left out, for it may repeat keys of the request (invariant 8). */
 export function storeError(error: unknown, action: string): PipelineError {
   if (error instanceof PipelineError) return error;
   const name = nameOf(error);
   const status = statusOf(error);
-  const code =
-    CODE_BY_NAME[name] ??
-    (status === undefined ? undefined : CODE_BY_STATUS[status]) ??
-    'DST_UNAVAILABLE';
+  const code = CODE_BY_NAME[name] ?? codeOfStatus(status);
   return new PipelineError(code, `${action} failed: ${name}`, {
     details: { action, reason: name, status: status ?? null },
     cause: error,

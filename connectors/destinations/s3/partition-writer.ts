@@ -190,8 +190,10 @@ export class PartitionWriter {
     return encodedBytes >= rotateBytes || this.rows >= rotateRows || files > MAX_FOLDERS;
   }
 
+  /** Bytes in memory that `rotate` would let go of; a found claim's range cannot be cut. */
   get pendingBytes(): number {
-    return this.found === null ? (this.spool?.pendingBytes ?? 0) : 0;
+    if (this.found !== null || this.spool === null) return 0;
+    return this.spool.sentBytes + this.spool.pendingBytes;
   }
 
   /** The range of a found claim is complete: its files can be finished. */

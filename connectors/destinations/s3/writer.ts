@@ -101,12 +101,14 @@ export class S3Writer implements DestinationWriter {
 
   /** Many partitions with a little each add up: the largest become files until all fits again. */
   private async relieve(): Promise<void> {
-    while (this.context.encoder.pendingBytes > this.maxBufferedBytes) {
+    for (;;) {
+      let sum = 0;
       let largest: PartitionWriter | null = null;
       for (const partition of this.partitions.values()) {
+        sum += partition.pendingBytes;
         if (partition.pendingBytes > (largest?.pendingBytes ?? 0)) largest = partition;
       }
-      if (largest === null) return;
+      if (largest === null || sum <= this.maxBufferedBytes) return;
       await this.each(largest.target, (partition) => partition.rotate());
     }
   }

@@ -302,17 +302,3 @@ test('a file is the same to the byte however its records came in', async () => {
   }
   expect(contents[1]?.equals(contents[0] as Buffer)).toBe(true);
 });
-
-test('a signal that aborts still lets the last file out', async () => {
-  const topic = new MemoryTopic();
-  topic.register(1, [column('id', 'int64', {}, true)]);
-  topic.append(1, { after: { id: 1n } });
-  const connection = lake.newConnection();
-  const abort = new AbortController();
-  const writer = await lake.open(topic, connection, {}, undefined, { signal: abort.signal });
-  await writer.open(topic.target);
-  await writer.write([topic.batch(0, 1)]);
-  abort.abort();
-  await writer.close();
-  expect(await lake.offsets(connection)).toEqual([0]);
-});

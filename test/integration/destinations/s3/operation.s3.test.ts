@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { destination } from '../../../../connectors/destinations/s3/destination.ts';
-import { Encoder } from '../../../../connectors/destinations/s3/encoder.ts';
-import { column, Lake, MemoryTopic, range } from './s3-fixture.ts';
+import type { Encoder } from '../../../../connectors/destinations/s3/encoder.ts';
+import { column, Lake, MemoryTopic, range, topicOfIds } from './s3-fixture.ts';
 
 let lake: Lake;
 beforeAll(async () => {
@@ -14,16 +14,9 @@ afterAll(async () => {
 
 const ID = column('id', 'int64', {}, true);
 
-function topicOf(count: number): MemoryTopic {
-  const topic = new MemoryTopic();
-  topic.register(1, [ID]);
-  for (const i of range(0, count)) topic.append(1, { after: { id: BigInt(i) } });
-  return topic;
-}
-
 describe('rotation', () => {
   test('an idle partition becomes a file by age', async () => {
-    const topic = topicOf(3);
+    const topic = topicOfIds(3);
     const connection = lake.newConnection();
     const writer = await lake.open(topic, connection, { rotation_seconds: 0.2 });
     await writer.open(topic.target);
@@ -34,7 +27,7 @@ describe('rotation', () => {
   });
 
   test('by rows', async () => {
-    const topic = topicOf(100);
+    const topic = topicOfIds(100);
     const connection = lake.newConnection();
     const writer = await lake.open(topic, connection, { rotation_rows: 10 });
     await writer.open(topic.target);
@@ -82,7 +75,7 @@ describe('rotation', () => {
   });
 
   test('tombstones alone move the durable offset and leave no file', async () => {
-    const topic = topicOf(0);
+    const topic = topicOfIds(0);
     topic.appendTombstone();
     topic.appendTombstone();
     const connection = lake.newConnection();
@@ -172,7 +165,7 @@ describe('schema changes', () => {
 });
 
 test('a record that cannot be decoded holds its stream and spoils no file', async () => {
-  const topic = topicOf(2);
+  const topic = topicOfIds(2);
   topic.appendRaw(Buffer.from([0, 0, 0, 0, 1, 7, 7]));
   const connection = lake.newConnection();
   const writer = await lake.open(topic, connection);
@@ -187,7 +180,7 @@ test('a record that cannot be decoded holds its stream and spoils no file', asyn
 });
 
 test('the loss of the encoding thread costs nothing: the range is read again', async () => {
-  const topic = topicOf(20);
+  const topic = topicOfIds(20);
   const connection = lake.newConnection();
   const writer = await lake.open(topic, connection);
   await writer.open(topic.target);
@@ -204,7 +197,7 @@ test('the loss of the encoding thread costs nothing: the range is read again', a
 });
 
 test('the store is killed and comes back: delivery goes on by itself', async () => {
-  const topic = topicOf(20);
+  const topic = topicOfIds(20);
   const connection = lake.newConnection();
   const writer = await lake.open(topic, connection, { rotation_seconds: 0.2 });
   await writer.open(topic.target);
@@ -217,6 +210,20 @@ test('the store is killed and comes back: delivery goes on by itself', async () 
   await expect.poll(() => writer.durableOffset(topic.target), { timeout: 60_000 }).toBe(20);
   await writer.close();
   expect(await lake.offsets(connection)).toEqual(range(0, 20));
+});
+
+test('a signal that aborts still lets the last file out', async () => {
+  const topic = new MemoryTopic();
+  topic.register(1, [column('id', 'int64', {}, true)]);
+  topic.append(1, { after: { id: 1n } });
+  const connection = lake.newConnection();
+  const abort = new AbortController();
+  const writer = await lake.open(topic, connection, {}, undefined, { signal: abort.signal });
+  await writer.open(topic.target);
+  await writer.write([topic.batch(0, 1)]);
+  abort.abort();
+  await writer.close();
+  expect(await lake.offsets(connection)).toEqual([0]);
 });
 
 describe('check', () => {
@@ -245,7 +252,7 @@ describe('check', () => {
   });
 
   test('a bucket that is missing at delivery', async () => {
-    const topic = topicOf(1);
+    const topic = topicOfIds(1);
     const writer = await lake.open(topic, lake.newConnection(), {
       s3_bucket_name: 'no-such-bucket',
     });

@@ -214,6 +214,16 @@ export class Lake implements AsyncDisposable {
     return `connection-${++this.connections}`;
   }
 
+  connectionConfig(
+    connectionId: string,
+    extra: Record<string, unknown> = {},
+  ): Record<string, unknown> {
+    return this.config({
+      s3_bucket_path: `${connectionId}/\${NAMESPACE}/\${STREAM_NAME}`,
+      ...extra,
+    });
+  }
+
   async open(
     topic: SchemaLookup,
     connectionId: string,
@@ -221,10 +231,7 @@ export class Lake implements AsyncDisposable {
     wrap: (store: ObjectStore) => ObjectStore = (store) => store,
     more: Partial<DestinationOpenOptions> = {},
   ): Promise<S3Writer> {
-    const config = this.config({
-      s3_bucket_path: `${connectionId}/\${NAMESPACE}/\${STREAM_NAME}`,
-      ...extra,
-    });
+    const config = this.connectionConfig(connectionId, extra);
     const settings = readSettings(config);
     const options: DestinationOpenOptions = {
       connectionId,
@@ -297,6 +304,14 @@ export function column(
   inKey = false,
 ): Column {
   return { name, type: { kind, ...type }, inKey };
+}
+
+/** A topic of rows that have an id alone, equal to their offset. */
+export function topicOfIds(count: number): MemoryTopic {
+  const topic = new MemoryTopic();
+  topic.register(1, [column('id', 'int64', {}, true)]);
+  for (const i of range(0, count)) topic.append(1, { after: { id: BigInt(i) } });
+  return topic;
 }
 
 export function range(first: number, end: number): number[] {
