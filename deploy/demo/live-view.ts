@@ -41,6 +41,18 @@ export async function watchSnapshot(
   process.stdout.write('\n');
 }
 
+/** Shows the tables filling until the first copy is in them: what is measured afterwards is the
+ * stream, not the end of the copy. */
+export async function watchFirstCopy(api: ApiClient, connections: Connections): Promise<void> {
+  for (;;) {
+    const postgres = await status(api, connections.postgres);
+    line(`first copy: ${delivered(postgres)} rows in Postgres, ${behind(postgres)} to go`);
+    if (delivered(postgres) > 0 && behind(postgres) === 0) break;
+    await delay(TICK_MS);
+  }
+  process.stdout.write('\n');
+}
+
 /** Shows lag and counts while the application writes. */
 export async function watchLive(
   api: ApiClient,

@@ -1,12 +1,6 @@
 import type { LocalServer } from '../local/local-server.ts';
+import type { DemoServers } from './demo-servers.ts';
 import type { ApiClient } from '../local/api-client.ts';
-
-export interface DemoServers {
-  readonly source: LocalServer;
-  readonly target: LocalServer;
-  readonly kafka: LocalServer;
-  readonly minio: LocalServer;
-}
 
 export const DEMO_BUCKET = 'datalake';
 /** The guide's own path: files lie directly under namespace and stream. */
@@ -24,7 +18,9 @@ interface Definition {
 }
 
 interface Catalog {
-  readonly streams: readonly { stream: { name: string }; config: Record<string, unknown> }[];
+  readonly streams: readonly {
+    readonly stream: { readonly name: string; readonly namespace: string };
+  }[];
 }
 
 /** Sets up one source, two destinations and two connections through the API, as a user would. */
@@ -92,9 +88,9 @@ export async function createPipeline(
       status: 'active',
       namespaceDefinition: mode === 'append' ? 'source' : 'destination',
       syncCatalog: {
-        streams: catalog.streams.map(({ stream, config }) => ({
-          stream,
-          config: { ...config, selected: true, syncMode: 'incremental', destinationSyncMode: mode },
+        streams: catalog.streams.map(({ stream: { name, namespace } }) => ({
+          stream: { name, namespace },
+          config: { selected: true, syncMode: 'incremental', destinationSyncMode: mode },
         })),
       },
     });
