@@ -57,14 +57,15 @@ export class KafkaClient {
     return new TopicReader({ cluster: this.cluster });
   }
 
-  /** By `topic:partition`, the offset up to which everything is decided now: what a barrier waits for.
-   * Topics that do not exist are left out. */
+  /** By `topic:partition`, the end of the log now: what a barrier waits for. Not the last stable
+   * offset: a commit is answered some milliseconds before its records count as stable, and a barrier
+   * that ended there would leave them out. Topics that do not exist are left out. */
   async endOffsets(topics: readonly string[]): Promise<Map<string, number>> {
     const ends = new Map<string, number>();
     for (const topic of topics) {
       if ((await this.admin.find(topic)) === null) continue;
-      for (const { partition, stable } of await this.admin.bounds(topic)) {
-        ends.set(`${topic}:${partition}`, stable);
+      for (const { partition, high } of await this.admin.bounds(topic)) {
+        ends.set(`${topic}:${partition}`, high);
       }
     }
     return ends;

@@ -1,17 +1,5 @@
 import avro from 'avsc';
 
-/** Decodes one Avro value into what JSON can hold, for people to read. */
-export type AvroToJson = (bytes: Buffer) => unknown;
-
-/** 64-bit integers that a JSON number cannot hold become their exact text, bytes become base64, NaN
- * and the infinities text. Throws when the bytes do not fit the schema (JSON text). */
-export function avroToJson(schema: string): AvroToJson {
-  const type = avro.Type.forSchema(JSON.parse(schema) as avro.Schema, {
-    registry: { long: ExactLong },
-  });
-  return (bytes) => plain(type.fromBuffer(bytes));
-}
-
 /** Longs that are not safe integers become their exact text. */
 const ExactLong = avro.types.LongType.__with({
   fromBuffer: (bytes: Buffer) => {
@@ -29,6 +17,24 @@ const ExactLong = avro.types.LongType.__with({
   isValid: (value: unknown) => typeof value === 'number' || typeof value === 'string',
   compare: (a: number | string, b: number | string) => Number(BigInt(a) - BigInt(b)),
 });
+
+/** Decodes one Avro value into what JSON can hold, for people to read. */
+export type AvroToJson = (bytes: Buffer) => unknown;
+
+/** 64-bit integers that a JSON number cannot hold become their exact text, bytes become base64, NaN
+ * and the infinities text. Throws when the bytes do not fit the schema (JSON text). */
+export function avroToJson(schema: string): AvroToJson {
+  const type = avro.Type.forSchema(JSON.parse(schema) as avro.Schema, {
+    wrapUnions: 'never',
+    // A hook, for avsc looks a registry up for bare names only, and a column's long has attributes.
+    typeHook: (attributes) => {
+      const type =
+        typeof attributes === 'string' ? attributes : (attributes as { type?: unknown }).type;
+      return type === 'long' ? ExactLong : undefined;
+    },
+  });
+  return (bytes) => plain(type.fromBuffer(bytes));
+}
 
 /** Avro's values as JSON knows them. */
 function plain(value: unknown): unknown {

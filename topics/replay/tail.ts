@@ -32,6 +32,10 @@ export interface TailedRecord {
   readonly value: unknown;
 }
 
+/** A transaction's records are decided some milliseconds after its commit has been answered; an open
+ * one may stay undecided for long, and is not waited for longer than this. */
+const UNDECIDED_PATIENCE_MS = 3_000;
+
 /** Decodes a topic's records for people to read. Order holds within a partition. */
 export async function* tail(options: TailOptions): AsyncGenerator<TailedRecord> {
   const { reader, topic, signal, follow } = options;
@@ -39,8 +43,12 @@ export async function* tail(options: TailOptions): AsyncGenerator<TailedRecord> 
   const decoder = new JsonDecoder(options.registry);
   try {
     const left = await assignAll(options);
+    const patience = Date.now() + UNDECIDED_PATIENCE_MS;
     for (let given = 0; given < limit && !signal.aborted && (follow || left.size > 0);) {
-      for (const batch of await reader.next()) {
+      const batches = await reader.next();
+      const idle = batches.length === 0 && reader.currentTrouble === null;
+      if (idle && !follow && Date.now() > patience) return;
+      for (const batch of batches) {
         if (batch.error !== undefined) throw batch.error;
         const end = left.get(batch.partition);
         for (let i = 0; i < batch.records.count && given < limit; i++) {
@@ -66,14 +74,14 @@ async function assignAll(options: TailOptions): Promise<Map<number, number>> {
       ? await admin.offsetsForTime(topic, from.timeMs)
       : null;
   const left = new Map<number, number>();
-  for (const { partition, low, high, stable } of bounds) {
+  for (const { partition, low, high } of bounds) {
     let offset = low;
-    if (from === 'end') offset = stable;
+    if (from === 'end') offset = high;
     else if (byTime !== null) offset = byTime.get(partition) ?? high;
     else if (typeof from === 'object' && 'offset' in from) offset = from.offset;
     offset = Math.min(Math.max(offset, low), high);
     await reader.assign({ topic, partition, offset });
-    if (offset < stable) left.set(partition, stable);
+    if (offset < high) left.set(partition, high);
   }
   return left;
 }

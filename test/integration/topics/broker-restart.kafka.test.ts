@@ -1,0 +1,102 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { KafkaClient } from '../../../topics/kafka-client.ts';
+import type { TransactionWriter } from '../../../topics/produce/transaction-writer.ts';
+import { kafkaContext, type ServerContext } from '../../support/contexts.ts';
+import { arenaOf, recordsOf } from '../../support/record-arenas.ts';
+
+let broker: ServerContext;
+let kafka: KafkaClient;
+
+beforeAll(async () => {
+  broker = await kafkaContext();
+  kafka = new KafkaClient({
+    kafka: { brokers: [broker.url] },
+    topicPrefix: 'test',
+    schemaRegistryUrl: null,
+  });
+});
+
+afterAll(async () => {
+  await kafka.close();
+  await broker[Symbol.asyncDispose]();
+});
+
+async function openWriter(sourceId: string): Promise<TransactionWriter> {
+  const writer = kafka.transactionWriter(`test.source.${sourceId}`);
+  await writer.open({ timeoutMs: 60_000 });
+  return writer;
+}
+
+/** Commits one numbered event together with its position. */
+async function commitEvent(writer: TransactionWriter, sourceId: string, n: number): Promise<void> {
+  const position = String(n).padStart(8, '0');
+  await writer.commit([
+    { topic: 'events', partition: 0, arena: arenaOf([['k', String(n)]]) },
+    kafka.positions.part(sourceId, { position, epoch: 1, details: { n } }),
+  ]);
+}
+
+test('killed in the middle of transactions, nothing is lost, doubled or half done', async () => {
+  await kafka.admin.ensure([{ topic: 'events', partitions: 1, configs: {} }]);
+  const reader = kafka.topicReader();
+  await reader.assign({ topic: 'events', partition: 0, offset: 'beginning' });
+  const values: number[] = [];
+  const wanted = 60;
+  const reading = (async () => {
+    while (values.length < wanted) {
+      for (const batch of await reader.next()) {
+        if (batch.error !== undefined) throw batch.error;
+        values.push(...recordsOf(batch.records).map(({ value }) => Number(value)));
+      }
+    }
+  })();
+
+  let reopened = 0;
+  let restarting: Promise<unknown> = Promise.resolve();
+  for (let next = 0; next < wanted;) {
+    const writer = await openWriter('one');
+    const state = await kafka.positions.read<{ details: { n: number } }>('one');
+    next = (state?.details.n ?? -1) + 1;
+    try {
+      while (next < wanted) {
+        // Twice the broker dies while a transaction is open, once with only a part of it written.
+        if (next === 20 && reopened === 0) {
+          await writer.append([{ topic: 'events', partition: 0, arena: arenaOf([['k', '-1']]) }]);
+          await broker.kill();
+          restarting = broker.restart();
+        }
+        if (next === 40 && reopened === 1) restarting = broker.kill().then(() => broker.restart());
+        await commitEvent(writer, 'one', next);
+        next++;
+      }
+    } catch (error) {
+      expect(error).toMatchObject({ code: 'KAFKA_REOPEN' });
+      reopened++;
+    }
+    await writer.close();
+    await restarting;
+  }
+  await reading;
+  await reader.close();
+  expect(reopened).toBe(2);
+  expect(values).toEqual(Array.from({ length: wanted }, (_, n) => n));
+});
+
+test('positions are each source its own, and only committed ones count', async () => {
+  expect(await kafka.positions.read('unknown')).toBeNull();
+  const two = await openWriter('two');
+  await commitEvent(two, 'two', 1);
+  await commitEvent(two, 'two', 2);
+  await two.append([kafka.positions.part('two', { position: 'never', epoch: 1, details: {} })]);
+  // Opening the same id ends what the older writer left, so that the end is decided.
+  const successor = await openWriter('two');
+  expect(await kafka.positions.read('two')).toEqual({
+    position: '00000002',
+    epoch: 1,
+    details: { n: 2 },
+  });
+  await successor.commit([kafka.positions.forgetPart('two')]);
+  expect(await kafka.positions.read('two')).toBeNull();
+  await two.close();
+  await successor.close();
+});
