@@ -108,6 +108,19 @@ export class HyparquetFile implements ParquetFile {
       rowGroupSize: rows,
       pageSize: this.pageBytes,
     });
+    this.releaseBounds();
+  }
+
+  /** The footer's bounds wait for the end of the file. As views they would keep the records' whole
+   * buffers until then (invariant 9). */
+  private releaseBounds(): void {
+    for (const { meta_data } of this.writer.row_groups.at(-1)?.columns ?? []) {
+      const statistics = meta_data?.statistics;
+      if (statistics === undefined) continue;
+      const { min_value, max_value } = statistics;
+      if (min_value instanceof Uint8Array) statistics.min_value = new Uint8Array(min_value);
+      if (max_value instanceof Uint8Array) statistics.max_value = new Uint8Array(max_value);
+    }
   }
 
   finish(): number {
