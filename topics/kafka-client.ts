@@ -2,7 +2,7 @@ import { TopicAdmin } from './admin/topic-admin.ts';
 import { TopicReader } from './consume/topic-reader.ts';
 import { positionsTopic, schemasTopic } from './naming.ts';
 import { Positions } from './positions/positions.ts';
-import { TransactionWriter } from './produce/transaction-writer.ts';
+import { TransactionRelay } from './produce/transaction-relay.ts';
 import { ConfluentRegistry } from './registry/confluent-registry.ts';
 import { SchemaCache } from './registry/schema-cache.ts';
 import { SchemaLog } from './registry/schema-log.ts';
@@ -46,10 +46,10 @@ export class KafkaClient {
   }
 
   /** To be opened and closed by the caller; cuts batches by each topic's own limit. */
-  transactionWriter(transactionalId: string): TransactionWriter {
+  transactionWriter(transactionalId: string): TransactionRelay {
     const { cluster, admin } = this;
     const maxMessageBytes = (topic: string): Promise<number> => admin.maxMessageBytes(topic);
-    return new TransactionWriter({ cluster, transactionalId, maxMessageBytes });
+    return new TransactionRelay({ cluster, transactionalId, maxMessageBytes });
   }
 
   /** To be closed by the caller. */

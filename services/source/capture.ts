@@ -3,7 +3,7 @@ import type { SourceBatch, SourceReader } from '../../connectors/spi/source.ts';
 import type { StreamId } from '../../schemas/catalog/stream-id.ts';
 import type { Positions } from '../../topics/positions/positions.ts';
 import type { TopicPart } from '../../topics/produce/batch-sender.ts';
-import type { TransactionWriter } from '../../topics/produce/transaction-writer.ts';
+import type { TransactionRelay } from '../../topics/produce/transaction-relay.ts';
 
 /** A streaming transaction that its process leaves open holds up readers for this long at most. */
 export const STREAMING_TRANSACTION_MS = 60_000;
@@ -12,9 +12,9 @@ export interface CaptureOptions {
   readonly sourceId: string;
   readonly reader: SourceReader;
   /** Opened by the caller with STREAMING_TRANSACTION_MS; the fence that came first of all. */
-  readonly writer: TransactionWriter;
+  readonly writer: TransactionRelay;
   /** The same id with another limit: a writer's limit is fixed when it opens. */
-  reopen(writer: TransactionWriter, timeoutMs: number): Promise<TransactionWriter>;
+  reopen(writer: TransactionRelay, timeoutMs: number): Promise<TransactionRelay>;
   readonly positions: Positions;
   /** Longest transaction the broker allows; a table's snapshot is one transaction. */
   readonly snapshotTransactionMs: number;

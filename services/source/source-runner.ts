@@ -6,7 +6,7 @@ import type { Source } from '../../connectors/spi/source.ts';
 import type { KafkaClient } from '../../topics/kafka-client.ts';
 import { sourceTransactionalId } from '../../topics/naming.ts';
 import { DEFAULT_MAX_MESSAGE_BYTES } from '../../topics/produce/batch-sender.ts';
-import type { TransactionWriter } from '../../topics/produce/transaction-writer.ts';
+import type { TransactionRelay } from '../../topics/produce/transaction-relay.ts';
 import { capture, STREAMING_TRANSACTION_MS } from './capture.ts';
 import { SourceStatus } from './source-status.ts';
 import { TopicRegistrar } from './topic-registrar.ts';
@@ -109,7 +109,7 @@ export class SourceRunner {
     }
   }
 
-  private async openWriter(timeoutMs: number): Promise<TransactionWriter> {
+  private async openWriter(timeoutMs: number): Promise<TransactionRelay> {
     const { work, kafka, topicPrefix } = this.options;
     const writer = kafka.transactionWriter(sourceTransactionalId(topicPrefix, work.sourceId));
     try {

@@ -21,6 +21,8 @@ export interface WalHandler {
 
 const FEEDBACK_MS = 1_000;
 const COALESCE_BELOW_BYTES = 16 * 1024;
+/** Log that the server has still to send, from which on rare reading is worth its latency. */
+const COALESCE_FROM_LAG_BYTES = 256 * 1024;
 const COALESCE_MS = 1;
 const BURST_WINDOW_MS = 5;
 const BURST_CHUNKS = 16;
@@ -44,6 +46,8 @@ export class WalSession {
   private lastHeard = Date.now();
   private ended = false;
   private burstStart = 0;
+  /** Bytes of log between the last message and the server's newest position when it sent it. */
+  private serverLag = 0;
   private burst = 0;
   private started: (() => void) | null = null;
 
@@ -93,7 +97,10 @@ export class WalSession {
 
   private copyData(bytes: Buffer, start: number, end: number): boolean {
     const kind = bytes[start];
-    if (kind === XLOG_DATA) return this.handler.message(bytes, start + XLOG_HEADER, end);
+    if (kind === XLOG_DATA) {
+      this.serverLag = distance(bytes, start + 1, start + 9);
+      return this.handler.message(bytes, start + XLOG_HEADER, end);
+    }
     if (kind === KEEPALIVE) {
       this.handler.heard(bytes.readBigUInt64BE(start + 1));
       if (bytes[start + 17] === 1) this.sendFeedback(false);
@@ -118,11 +125,14 @@ export class WalSession {
     this.lastHeard = Date.now();
     if (this.ended) return;
     this.handler.chunkDone();
-    if (bytes < COALESCE_BELOW_BYTES) this.coalesce();
+    const behind = this.serverLag >= COALESCE_FROM_LAG_BYTES;
+    if (behind && bytes < COALESCE_BELOW_BYTES) this.coalesce();
   }
 
   /** The server sends every change by itself, and waking up for each costs both sides more than the
-   * change. In a burst of small chunks the socket rests for a millisecond; an idle stream never does. */
+   * change. In a burst of small chunks the socket rests for a millisecond, but only while the server
+   * is behind: a rested socket gives back one chunk at a time, and a stream of small transactions
+   * would be read more slowly than it is written. */
   private coalesce(): void {
     const now = performance.now();
     if (now - this.burstStart > BURST_WINDOW_MS) {
@@ -132,6 +142,7 @@ export class WalSession {
     if (++this.burst < BURST_CHUNKS) return;
     this.socket.pause(PAUSED_TO_COALESCE);
     setTimeout(() => {
+      this.burst = 0;
       this.burstStart = performance.now();
       this.socket.resume(PAUSED_TO_COALESCE);
     }, COALESCE_MS);
@@ -214,6 +225,12 @@ export class WalSession {
       setTimeout(() => socket.destroy(), 500).unref();
     });
   }
+}
+
+/** Bytes from one LSN on the wire to another. */
+function distance(bytes: Buffer, from: number, to: number): number {
+  const high = bytes.readUInt32BE(to) - bytes.readUInt32BE(from);
+  return high * 0x1_0000_0000 + bytes.readUInt32BE(to + 4) - bytes.readUInt32BE(from + 4);
 }
 
 function connectionLost(what: string): PipelineError {

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { KafkaClient } from '../../../topics/kafka-client.ts';
-import type { TransactionWriter } from '../../../topics/produce/transaction-writer.ts';
+import type { TransactionRelay } from '../../../topics/produce/transaction-relay.ts';
 import { kafkaContext, type ServerContext } from '../../support/contexts.ts';
 import { arenaOf, recordsOf } from '../../support/record-arenas.ts';
 
@@ -21,14 +21,14 @@ afterAll(async () => {
   await broker[Symbol.asyncDispose]();
 });
 
-async function openWriter(sourceId: string): Promise<TransactionWriter> {
+async function openWriter(sourceId: string): Promise<TransactionRelay> {
   const writer = kafka.transactionWriter(`test.source.${sourceId}`);
   await writer.open({ timeoutMs: 60_000 });
   return writer;
 }
 
 /** Commits one numbered event together with its position. */
-async function commitEvent(writer: TransactionWriter, sourceId: string, n: number): Promise<void> {
+async function commitEvent(writer: TransactionRelay, sourceId: string, n: number): Promise<void> {
   const position = String(n).padStart(8, '0');
   await writer.commit([
     { topic: 'events', partition: 0, arena: arenaOf([['k', String(n)]]) },
