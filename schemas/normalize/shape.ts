@@ -1,0 +1,174 @@
+import {
+  fieldType,
+  pathKey,
+  type FieldType,
+  type FlatDocument,
+  type FlatFields,
+} from './flatten.ts';
+import { columnNameOf, freeName, hashedTableName, nestedTableName, standardName } from './names.ts';
+
+/** A column made from documents, or of the source itself (a path of one). */
+export interface FieldShape {
+  readonly path: readonly string[];
+  readonly column: string;
+  /** Spelt as Postgres does. */
+  readonly type: string;
+}
+
+export interface TableShape {
+  /** Path of the array inside the document; empty for the stream's own table. */
+  readonly path: readonly string[];
+  readonly name: string;
+  readonly hashColumn: string;
+  /** Null for the stream's own table. */
+  readonly parentHashColumn: string | null;
+  readonly fields: readonly FieldShape[];
+}
+
+/** The tables of one stream, its own first. It only grows, so that names stay once they are given. */
+export type Shape = readonly TableShape[];
+
+/** What documents need: tables by path, fields by path, in the order they were met. */
+export class Observed {
+  readonly tables = new Map<string, ObservedTable>();
+
+  /** A column of the source, of a type that it tells. */
+  column(name: string, type: string): void {
+    this.table([], []).fields.set(pathKey([name]), { path: [name], type, isDeclared: true });
+  }
+
+  document({ fields, children }: FlatDocument): void {
+    this.add(this.table([], []), fields);
+    for (const { table, parentTable, fields } of children) {
+      this.add(this.table(table, parentTable), fields);
+    }
+  }
+
+  private table(path: readonly string[], parent: readonly string[]): ObservedTable {
+    const key = pathKey(path);
+    let table = this.tables.get(key);
+    if (table === undefined) this.tables.set(key, (table = { path, parent, fields: new Map() }));
+    return table;
+  }
+
+  private add({ fields }: ObservedTable, found: FlatFields): void {
+    for (const [key, { path, value }] of found) {
+      const known = fields.get(key);
+      const type = fieldType(value);
+      if (known === undefined) fields.set(key, { path, type, isDeclared: false });
+      else if (!known.isDeclared && known.type !== type) {
+        fields.set(key, { path, type: 'text', isDeclared: false });
+      }
+    }
+  }
+}
+
+interface ObservedTable {
+  readonly path: readonly string[];
+  readonly parent: readonly string[];
+  readonly fields: Map<string, ObservedField>;
+}
+
+interface ObservedField {
+  readonly path: readonly string[];
+  readonly type: string;
+  /** By the source; the column is brought there by the rules for typed tables. */
+  readonly isDeclared: boolean;
+}
+
+export interface Naming {
+  readonly schema: string;
+  readonly stream: string;
+  /** Lower-case names that no field may take. */
+  readonly reserved: ReadonlySet<string>;
+  /** Whether somebody else's table has the name. */
+  isTaken(table: string): boolean;
+}
+
+/** `shape` with room for what was observed; the same object when it has it already. A field that was
+ * met with several types is text. */
+export function extended(shape: Shape, observed: Observed, naming: Naming): Shape {
+  const tables = new Map(shape.map((table) => [pathKey(table.path), table]));
+  let grown = false;
+  for (const [key, found] of observed.tables) {
+    const known = tables.get(key) ?? newTable(tables, found, naming);
+    const table = withFields(known, found.fields, naming);
+    if (table === tables.get(key)) continue;
+    tables.set(key, table);
+    grown = true;
+  }
+  return grown ? [...tables.values()] : shape;
+}
+
+function newTable(
+  tables: ReadonlyMap<string, TableShape>,
+  { path, parent }: ObservedTable,
+  naming: Naming,
+): TableShape {
+  const field = path.length === 0 ? naming.stream : path.slice(parent.length).join('_');
+  const plain = standardName(field);
+  const parentHashColumn =
+    path.length === 0 ? null : (tables.get(pathKey(parent)) as TableShape).hashColumn;
+  const hashColumn = `_airbyte_${plain}_hashid`;
+  return {
+    path,
+    name: path.length === 0 ? plain : childName(tables, path, naming),
+    // A child with its parent's name would have one column twice.
+    hashColumn:
+      hashColumn === parentHashColumn ? `_airbyte_${plain}_${path.length + 1}_hashid` : hashColumn,
+    parentHashColumn,
+    fields: [],
+  };
+}
+
+function childName(
+  tables: ReadonlyMap<string, TableShape>,
+  path: readonly string[],
+  naming: Naming,
+): string {
+  const names = new Set([...tables.values()].map(({ name }) => name));
+  const isTaken = (name: string) => names.has(name) || naming.isTaken(name);
+  const whole = [naming.stream, ...path];
+  const plain = nestedTableName(whole);
+  if (!isTaken(plain)) return plain;
+  return freeName(hashedTableName(naming.schema, whole), isTaken);
+}
+
+function withFields(
+  table: TableShape,
+  observed: ReadonlyMap<string, ObservedField>,
+  { reserved }: Naming,
+): TableShape {
+  const fields = new Map(table.fields.map((field) => [pathKey(field.path), field]));
+  const taken = new Set(table.fields.map(({ column }) => column.toLowerCase()));
+  taken.add(table.hashColumn);
+  if (table.parentHashColumn !== null) taken.add(table.parentHashColumn);
+  let changed = !(table.fields.length > 0 || observed.size === 0);
+  for (const [key, { path, type, isDeclared }] of observed) {
+    const known = fields.get(key);
+    if (known === undefined) {
+      const column = freeName(columnNameOf(path), (name) => taken.has(name) || reserved.has(name));
+      taken.add(column.toLowerCase());
+      fields.set(key, { path, column, type });
+      changed = true;
+    } else if (known.type !== type) {
+      const wide = isDeclared ? type : joined(known.type, type);
+      if (wide === known.type) continue;
+      fields.set(key, { ...known, type: wide });
+      changed = true;
+    }
+  }
+  return changed ? { ...table, fields: [...fields.values()] } : table;
+}
+
+const FIELD_TYPES: ReadonlySet<string> = new Set<FieldType>([
+  'text',
+  'numeric',
+  'boolean',
+  'jsonb',
+]);
+
+/** A column of the source's own type, which became JSON there, is left to the caller. */
+function joined(known: string, found: string): string {
+  return FIELD_TYPES.has(known) ? 'text' : found;
+}
