@@ -587,6 +587,20 @@ export const ERROR_CODES = {
     http: 409,
     fix: 'A transaction came back different after a restart, as after a change of the publication: take a new snapshot of every stream of this source.',
   },
+  SRC_BINLOG_PURGED: {
+    reaction: 'resync',
+    origin: 'source',
+    type: 'config_error',
+    http: 409,
+    fix: 'The server removed log that was not read yet: raise binlog_expire_logs_seconds and take a new snapshot of every stream of this source.',
+  },
+  SRC_LOG_INCOMPLETE: {
+    reaction: 'resync',
+    origin: 'source',
+    type: 'config_error',
+    http: 409,
+    fix: "The server's log does not carry this table's rows as they were: change what the message names, then take a new snapshot of the stream.",
+  },
   BUG_UNEXPECTED: {
     reaction: 'retry',
     origin: 'airbyte_platform',

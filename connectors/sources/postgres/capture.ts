@@ -7,8 +7,8 @@ import type { TableFacts } from './catalog.ts';
 import { TypeRegistry } from './column-types.ts';
 import type { CaptureConfig, PostgresSourceConfig } from './config.ts';
 import { sqlStateOf } from './errors.ts';
-import { EventWriter } from './event-writer.ts';
-import type { Outbox } from './outbox.ts';
+import { EventWriter, stopsStreamOnly } from '../../capture/event-writer.ts';
+import type { Outbox } from '../../capture/outbox.ts';
 import { lsnOfText, lsnText, type ChunkMark } from './position.ts';
 import type { PublishedTable } from './publication.ts';
 import { compileRelation, type Relation } from './relations.ts';
@@ -19,7 +19,7 @@ import { PAUSED_BY_BUFFER, PAUSED_BY_SCHEMA } from './socket-takeover.ts';
 import { StreamWatch } from './stream-watch.ts';
 import { completeUpdate } from './unchanged-cells.ts';
 import { WalSession } from './wal-session.ts';
-import { stopsStreamOnly, WalStream } from './wal-stream.ts';
+import { WalStream } from './wal-stream.ts';
 
 /** An idle position is stored this often, so that the server may drop log that concerns others. */
 const IDLE_COMMIT_MS = 10_000;

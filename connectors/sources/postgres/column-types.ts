@@ -1,4 +1,5 @@
 import { isUtf8 } from 'node:buffer';
+import type { CellEncoder } from '../../capture/row-codec.ts';
 import type { ColumnKind, ColumnType } from '../../../schemas/values/column-type.ts';
 import {
   badValue,
@@ -9,7 +10,6 @@ import {
   encodeInteger,
   encodeMoney,
   encodeText,
-  type CellEncoder,
 } from './encode-numbers.ts';
 import { encodeDate, encodeTime, encodeTimestamp, encodeTimestamptz } from './encode-times.ts';
 import type { SideSession } from './session.ts';

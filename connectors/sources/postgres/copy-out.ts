@@ -2,7 +2,7 @@ import type pg from 'pg';
 import { PipelineError } from '../../../core/errors/pipeline-error.ts';
 import { classify } from './errors.ts';
 import { serverError } from './frames.ts';
-import { NULL_CELL } from './row-codec.ts';
+import { NULL_CELL } from '../../capture/row-codec.ts';
 import { PAUSED_BY_BUFFER, SocketTakeover } from './socket-takeover.ts';
 
 const BACKSLASH = 0x5c;

@@ -1,9 +1,6 @@
 import type { AvroWriter } from '../../../schemas/avro/avro-writer.ts';
 import { PipelineError } from '../../../core/errors/pipeline-error.ts';
 
-/** Puts one cell, the server's text in [start, end), into Avro; room is reserved by the caller. */
-export type CellEncoder = (out: AvroWriter, src: Buffer, start: number, end: number) => void;
-
 /** A text we do not understand is never guessed at (invariant 5); it is not repeated in the message. */
 export function badValue(what: string): PipelineError {
   return new PipelineError('SRC_VALUE', `a value is not a ${what} as Postgres prints it`);

@@ -1,5 +1,5 @@
 import { PipelineError } from '../../../core/errors/pipeline-error.ts';
-import { NULL_CELL, UNCHANGED_CELL } from './row-codec.ts';
+import { NULL_CELL, UNCHANGED_CELL } from '../../capture/row-codec.ts';
 
 /** The messages of pgoutput's protocol version 1: their tags, and how their parts are read. */
 export const BEGIN = 0x42;

@@ -1,5 +1,5 @@
-import type { ErrorCode } from '../../../core/errors/codes.ts';
 import { PipelineError } from '../../../core/errors/pipeline-error.ts';
+import type { StreamMark as CommonMark } from '../../capture/stream-states.ts';
 import type { SourceState } from '../../spi/source.ts';
 
 /**
@@ -24,25 +24,12 @@ export function lsnForServer(lsn: bigint): string {
   return `${(lsn >> 32n).toString(16)}/${(lsn & 0xffffffffn).toString(16)}`.toUpperCase();
 }
 
-/** Why a stream was stopped; it stays so until its entry is removed for a new snapshot. */
-export interface StoppedMark {
-  readonly code: ErrorCode;
-  readonly message: string;
-  readonly position: string;
-}
-
-/** What is known of one stream. Its events whose commit lies before `from` are in its snapshot. */
-export interface StreamMark {
-  readonly from: string;
-  readonly done: boolean;
-  /** Rows of an unfinished or abandoned copy may be in the topic: the next one starts with a truncate. */
-  readonly partial?: true;
-  readonly key?: readonly string[];
+/** What is known of one stream, beside what every capture stores. */
+export interface StreamMark extends CommonMark {
   /** The table itself: another one under the same name is not this stream's continuation. */
   readonly oid?: number;
   /** Its entries in the publications when it was copied; one of them must still be there. */
   readonly published?: readonly string[];
-  readonly stopped?: StoppedMark;
 }
 
 /** How far a transaction too large for one batch was delivered: its first `skip` row messages, whose

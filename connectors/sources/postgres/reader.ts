@@ -11,8 +11,8 @@ import { streamGone, tablesNamed, type TableFacts } from './catalog.ts';
 import { captureOf, parseConfig, type CaptureConfig } from './config.ts';
 import { checkContinuity, checkSlot } from './continuity.ts';
 import { classify } from './errors.ts';
-import { StreamLane } from './event-writer.ts';
-import { Outbox } from './outbox.ts';
+import { StreamLane } from '../../capture/event-writer.ts';
+import { Outbox } from '../../capture/outbox.ts';
 import { detailsOf, lsnOfText, lsnText } from './position.ts';
 import { ensurePublished, publishedTables } from './publication.ts';
 import { connect, SideSession } from './session.ts';
@@ -122,9 +122,13 @@ export async function openReader(options: SourceOpenOptions): Promise<PostgresRe
   const sql = new SideSession(config, 'side');
   try {
     const identity = await identify(options, config);
+    const origin = {
+      connector: 'postgres',
+      serverName: options.serverName,
+      database: config.database,
+    };
     const lanes = options.streams.map(
-      ({ stream, partitions }) =>
-        new StreamLane(stream, partitions, options.serverName, config.database),
+      ({ stream, partitions }) => new StreamLane(stream, partitions, origin),
     );
     const stored = options.state === null ? null : detailsOf(options.state);
     const position = options.state === null ? null : lsnOfText(options.state.position);
@@ -201,12 +205,12 @@ async function admitStreams(
 ): Promise<void> {
   const at = position ?? 0n;
   for (const { lane, error } of await findEnded(sql, capture, state)) {
-    state.stop(lane.label, error, at);
+    state.stop(lane.label, error, lsnText(at));
   }
   const fresh: TableFacts[] = [];
   for (const lane of state.uncopied) {
     const table = tables.get(lane.label);
-    if (table === undefined) state.stop(lane.label, streamGone(lane.label), at);
+    if (table === undefined) state.stop(lane.label, streamGone(lane.label), lsnText(at));
     else fresh.push(table);
   }
   if (fresh.length > 0 || position === null) {

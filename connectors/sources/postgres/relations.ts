@@ -4,10 +4,10 @@ import type { StreamSchema } from '../../../schemas/envelope/stream-schema.ts';
 import type { SourceOpenOptions } from '../../spi/source.ts';
 import { keyOf } from './catalog.ts';
 import type { TypeRegistry } from './column-types.ts';
-import type { StreamLane } from './event-writer.ts';
+import type { StreamLane } from '../../capture/event-writer.ts';
 import type { RelationMessage } from './pgoutput.ts';
 import type { StreamMark } from './position.ts';
-import { RowCodec } from './row-codec.ts';
+import { RowCodec } from '../../capture/row-codec.ts';
 import type { SideSession } from './session.ts';
 
 /** A table as the stream last described it. */

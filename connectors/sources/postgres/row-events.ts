@@ -1,7 +1,7 @@
 import { OP_CREATE, OP_DELETE, OP_UPDATE } from '../../../schemas/envelope/change-decoder.ts';
-import type { EventWriter, StreamLane } from './event-writer.ts';
+import type { EventWriter, StreamLane } from '../../capture/event-writer.ts';
 import * as pgoutput from './pgoutput.ts';
-import { NULL_CELL, type RowCodec } from './row-codec.ts';
+import { NULL_CELL, type RowCodec } from '../../capture/row-codec.ts';
 
 const MAX_COLUMNS = 1664;
 

@@ -9,15 +9,19 @@ import type { TypeRegistry } from './column-types.ts';
 import type { PostgresSourceConfig } from './config.ts';
 import { copyOut, splitCopyRow } from './copy-out.ts';
 import { classify } from './errors.ts';
-import { tooLarge, type EventWriter, type StreamLane } from './event-writer.ts';
-import type { Outbox } from './outbox.ts';
+import {
+  stopsStreamOnly,
+  tooLarge,
+  type EventWriter,
+  type StreamLane,
+} from '../../capture/event-writer.ts';
+import type { Outbox } from '../../capture/outbox.ts';
 import { lsnText, type ChunkMark, type StreamMark } from './position.ts';
 import type { PublishedTable } from './publication.ts';
 import { compileShape } from './relations.ts';
-import type { RowCodec } from './row-codec.ts';
+import type { RowCodec } from '../../capture/row-codec.ts';
 import { connect, quoteIdentifier, quoteLiteral, socketOf, type SideSession } from './session.ts';
 import type { ExportedSnapshot } from './slot.ts';
-import { stopsStreamOnly } from './wal-stream.ts';
 
 const READERS = 2;
 /** A table is read in pieces of this many blocks, so that several readers share it. */
@@ -112,7 +116,7 @@ export class Snapshot {
       if (!stopsStreamOnly(failure) && failure.code !== 'SRC_PRIVILEGE') throw failure;
       plan.writer.rollback();
       plan.state.setMark(lane.label, { ...this.markOf(false), partial: true });
-      plan.state.stop(lane.label, failure, plan.position);
+      plan.state.stop(lane.label, failure, lsnText(plan.position));
       await this.commit();
       await this.importSnapshot();
     }

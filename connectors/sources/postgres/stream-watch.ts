@@ -2,7 +2,7 @@ import { PipelineError } from '../../../core/errors/pipeline-error.ts';
 import type { CaptureState } from './capture-state.ts';
 import { streamGone } from './catalog.ts';
 import type { CaptureConfig } from './config.ts';
-import type { StreamLane } from './event-writer.ts';
+import type { StreamLane } from '../../capture/event-writer.ts';
 import { lsnOfServer } from './position.ts';
 import { publishedTables, readPublications, type PublishedTable } from './publication.ts';
 import type { SideSession } from './session.ts';

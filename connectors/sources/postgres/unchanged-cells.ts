@@ -1,6 +1,6 @@
 import type { Relation } from './relations.ts';
 import { NEW_TUPLE, TupleReader } from './pgoutput.ts';
-import { UNCHANGED_CELL } from './row-codec.ts';
+import { UNCHANGED_CELL } from '../../capture/row-codec.ts';
 import { quoteIdentifier, type SideSession } from './session.ts';
 
 /**

@@ -1,12 +1,17 @@
 import { PipelineError, toPipelineError } from '../../../core/errors/pipeline-error.ts';
 import type { CaptureState, Mark } from './capture-state.ts';
-import { tooLarge, type EventWriter, type StreamLane } from './event-writer.ts';
-import type { Outbox } from './outbox.ts';
+import {
+  stopsStreamOnly,
+  tooLarge,
+  type EventWriter,
+  type StreamLane,
+} from '../../capture/event-writer.ts';
+import type { Outbox } from '../../capture/outbox.ts';
 import * as pgoutput from './pgoutput.ts';
 import { lsnOfText, lsnText, type ChunkMark } from './position.ts';
 import type { Relation } from './relations.ts';
 import { ReplayCheck } from './replay-check.ts';
-import type { RowCodec } from './row-codec.ts';
+import type { RowCodec } from '../../capture/row-codec.ts';
 import { RowEvents } from './row-events.ts';
 
 /** What the stream cannot do while a message is at hand: it asks, stops at that message, and goes on. */
@@ -16,18 +21,6 @@ export interface WalErrands {
   /** Reads cells that a key change left out; answers with the message completed, or as it was when
    * the row is gone. */
   complete(relation: Relation, message: Buffer, answer: (completed: Buffer) => void): void;
-}
-
-/** Codes that end one stream; every other failure ends the reader, which is then opened anew. */
-export function stopsStreamOnly(error: PipelineError): boolean {
-  return (
-    error.code === 'SRC_VALUE' ||
-    error.code === 'EVT_TOO_LARGE' ||
-    error.code === 'SRC_NO_REPLICA_IDENTITY' ||
-    error.code === 'SRC_STREAM_GONE' ||
-    error.code === 'SRC_PUBLICATION_MISSING' ||
-    error.code.startsWith('SCH_')
-  );
 }
 
 /**
@@ -232,7 +225,7 @@ export class WalStream {
 
   /** Stops one stream; the fact travels with the next batch, if need be with one of its own. */
   stop(lane: StreamLane, error: PipelineError): void {
-    this.state.stop(lane.label, error, this.through);
+    this.state.stop(lane.label, error, lsnText(this.through));
     if (!this.inTransaction) this.seal(true);
   }
 

@@ -1,10 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import type { CellEncoder } from '../../../../../connectors/capture/row-codec.ts';
 import { splitCopyRow } from '../../../../../connectors/sources/postgres/copy-out.ts';
 import {
   encodeBytea,
   encodeInteger,
-  type CellEncoder,
 } from '../../../../../connectors/sources/postgres/encode-numbers.ts';
 import {
   encodeDate,

@@ -1,6 +1,6 @@
-import type { StreamId } from '../../../schemas/catalog/stream-id.ts';
-import { RecordArena } from '../../../schemas/envelope/record-arena.ts';
-import type { SourcePart } from '../../spi/source.ts';
+import type { StreamId } from '../../schemas/catalog/stream-id.ts';
+import { RecordArena } from '../../schemas/envelope/record-arena.ts';
+import type { SourcePart } from '../spi/source.ts';
 
 /** Where the records of one partition gather. */
 export class PartitionSlot {
@@ -68,6 +68,18 @@ export class Outbox<Mark> {
     this.stamp++;
     this.sealedRecords = this.records;
     this.urgent ||= urgent;
+  }
+
+  /** Forgets what was written since the last seal: a transaction that did not come to its end. */
+  discardUnsealed(): void {
+    for (const slot of this.open) {
+      const arena = slot.arena as RecordArena;
+      if (slot.stamp !== this.stamp) continue;
+      this.bytes -= arena.byteLength;
+      arena.truncate(slot.cut);
+      this.bytes += arena.byteLength;
+    }
+    this.records = this.sealedRecords;
   }
 
   get sealed(): boolean {

@@ -1,11 +1,24 @@
-import { PipelineError } from '../../../core/errors/pipeline-error.ts';
-import { AvroWriter } from '../../../schemas/avro/avro-writer.ts';
-import { streamLabel, type StreamId } from '../../../schemas/catalog/stream-id.ts';
-import { OP_DELETE, OP_TRUNCATE } from '../../../schemas/envelope/change-decoder.ts';
-import { partitionOf } from '../../../schemas/envelope/partition.ts';
-import type { RecordArena } from '../../../schemas/envelope/record-arena.ts';
+import { PipelineError } from '../../core/errors/pipeline-error.ts';
+import { AvroWriter } from '../../schemas/avro/avro-writer.ts';
+import { streamLabel, type StreamId } from '../../schemas/catalog/stream-id.ts';
+import { OP_DELETE, OP_TRUNCATE } from '../../schemas/envelope/change-decoder.ts';
+import { partitionOf } from '../../schemas/envelope/partition.ts';
+import type { RecordArena } from '../../schemas/envelope/record-arena.ts';
 import { PartitionSlot, type Outbox } from './outbox.ts';
 import { avroString, type RowCodec } from './row-codec.ts';
+
+/** Codes that end one stream; every other failure ends the reader, which is then opened anew. */
+export function stopsStreamOnly(error: PipelineError): boolean {
+  return (
+    error.code === 'SRC_VALUE' ||
+    error.code === 'EVT_TOO_LARGE' ||
+    error.code === 'SRC_NO_REPLICA_IDENTITY' ||
+    error.code === 'SRC_STREAM_GONE' ||
+    error.code === 'SRC_PUBLICATION_MISSING' ||
+    error.code === 'SRC_LOG_INCOMPLETE' ||
+    error.code.startsWith('SCH_')
+  );
+}
 
 /** A stream as the writer sees it: its partitions and the constant part of its source block. */
 export class StreamLane {
@@ -16,11 +29,16 @@ export class StreamLane {
   readonly streamedPrefix: Buffer;
   stopped = false;
 
-  constructor(stream: StreamId, partitions: number, serverName: string, database: string) {
+  constructor(
+    stream: StreamId,
+    partitions: number,
+    origin: { readonly connector: string; readonly serverName: string; readonly database: string },
+  ) {
     this.stream = stream;
     this.label = streamLabel(stream);
     this.slots = Array.from({ length: partitions }, (_, index) => new PartitionSlot(stream, index));
-    const prefix = ['postgres', serverName, database, stream.namespace, stream.name];
+    const { connector, serverName, database } = origin;
+    const prefix = [connector, serverName, database, stream.namespace, stream.name];
     this.snapshotPrefix = Buffer.concat([...prefix, 'true'].map(avroString));
     this.streamedPrefix = Buffer.concat([...prefix, 'false'].map(avroString));
   }
@@ -92,6 +110,8 @@ export class EventWriter {
     else codec.writeImage(out, src, before);
     if (after === null) out.writeByte(0);
     else codec.writeImage(out, src, after);
+    // An encoder may have made more of its cell than was reserved for it.
+    out.ensure(codec.overhead + lane.streamedPrefix.length);
     this.source(out, lane, op);
     if (after === null) out.writeByte(0);
     else codec.writeUnchanged(out, after, unchanged);

@@ -1,12 +1,20 @@
-import { AvroWriter } from '../../../schemas/avro/avro-writer.ts';
-import { writeWireHeader, WIRE_HEADER_BYTES } from '../../../schemas/envelope/record-view.ts';
-import type { StreamSchema } from '../../../schemas/envelope/stream-schema.ts';
-import type { SchemaIds } from '../../spi/source.ts';
-import { badValue, type CellEncoder } from './encode-numbers.ts';
+import { AvroWriter } from '../../schemas/avro/avro-writer.ts';
+import { writeWireHeader, WIRE_HEADER_BYTES } from '../../schemas/envelope/record-view.ts';
+import type { StreamSchema } from '../../schemas/envelope/stream-schema.ts';
+import type { SchemaIds } from '../spi/source.ts';
+import { PipelineError } from '../../core/errors/pipeline-error.ts';
 
 /** Starts of cells without bytes in a span array, [start, end) per column. */
 export const NULL_CELL = -1;
 export const UNCHANGED_CELL = -2;
+
+/** Puts one cell, the source's bytes in [start, end), into Avro. Room for as many bytes and a number is
+ * reserved by the caller; an encoder that makes more of them reserves its own. */
+export type CellEncoder = (out: AvroWriter, src: Buffer, start: number, end: number) => void;
+
+function incompleteKey(): PipelineError {
+  return new PipelineError('SRC_VALUE', 'a change came without its complete key');
+}
 
 /** One shape of a table made ready for encoding: what its events share is prepared as bytes. */
 export class RowCodec {
@@ -45,7 +53,7 @@ export class RowCodec {
     out.copyRaw(this.keyHeader, 0, WIRE_HEADER_BYTES);
     for (const column of this.keyColumns) {
       const start = spans[column * 2] as number;
-      if (start < 0) throw badValue('complete key');
+      if (start < 0) throw incompleteKey();
       (this.encoders[column] as CellEncoder)(out, src, start, spans[column * 2 + 1] as number);
     }
   }
@@ -59,7 +67,7 @@ export class RowCodec {
       if (inKey[i] === 0) {
         out.writeByte(start < 0 ? 0 : 2);
         if (start < 0) continue;
-      } else if (start < 0) throw badValue('complete key');
+      } else if (start < 0) throw incompleteKey();
       (encoders[i] as CellEncoder)(out, src, start, spans[i * 2 + 1] as number);
     }
   }
