@@ -148,9 +148,8 @@ export class TopicAdmin {
   async offsetsForTime(topic: string, timeMs: number): Promise<Map<number, number>> {
     const end = await this.offsetsAt(topic, LATEST, false);
     const found = await this.offsetsAt(topic, timeMs, false);
-    return new Map(
-      [...end].map(([p, high]) => [p, (found.get(p) ?? -1) < 0 ? high : found.get(p)!]),
-    );
+    for (const [partition, offset] of found) if (offset >= 0) end.set(partition, offset);
+    return end;
   }
 
   private async offsetsAt(topic: string, time: number, committed: boolean) {

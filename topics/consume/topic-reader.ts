@@ -1,4 +1,4 @@
-import { PipelineError, toPipelineError } from '../../core/errors/pipeline-error.ts';
+import { toPipelineError, type PipelineError } from '../../core/errors/pipeline-error.ts';
 import { Backoff } from '../../core/run/backoff.ts';
 import { kafkaError, NONE, UNKNOWN_TOPIC_ID, UNKNOWN_TOPIC_OR_PARTITION } from '../errors.ts';
 import { EARLIEST, type TopicMetadata } from '../wire/cluster-requests.ts';

@@ -53,6 +53,9 @@ const TELLING: readonly ErrorCode[] = [
   'KAFKA_TOPIC_GONE',
   'EVT_TOO_LARGE',
 ];
+/** A broker that hangs must not hold up the end of the process. */
+const CLOSE_PATIENCE_MS = 3_000;
+const UNREF = { ref: false };
 const SEQUENCE_MODULUS = 0x8000_0000;
 
 type WriterState = 'new' | 'idle' | 'in-transaction' | 'dead';
@@ -160,7 +163,7 @@ export class TransactionWriter {
   /** Lets go of the connections. An open transaction is aborted if that is still possible, because
    * readers wait at its first record until the broker's time-out. */
   async close(): Promise<void> {
-    await this.abort().catch(() => {});
+    await Promise.race([this.abort().catch(() => {}), delay(CLOSE_PATIENCE_MS, undefined, UNREF)]);
     this.state = 'dead';
     this.sender.close();
   }
