@@ -5,7 +5,7 @@ import {
   readLongHalves,
 } from '../../../schemas/envelope/change-decoder.ts';
 import type { ColumnType } from '../../../schemas/values/column-type.ts';
-import { arrayAsJson } from './array-literal.ts';
+import { arrayAsJson } from '../../../schemas/values/array-literal.ts';
 import type { FileColumn } from './file-columns.ts';
 import type { FileValue } from './parquet-file.ts';
 import { parseDecimal, parseTimestamptz } from './value-text.ts';

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { arrayAsJson } from '../../../../../connectors/destinations/s3/array-literal.ts';
+import { arrayAsJson } from '../../../../schemas/values/array-literal.ts';
 
 test.each([
   ['{}', 'text[]', '[]'],
