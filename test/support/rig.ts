@@ -27,6 +27,8 @@ export interface Rig extends AsyncDisposable {
   readonly minio: ServerContext | null;
   readonly folder: string;
   readonly api: ApiClient;
+  /** Where the API listens, or will. */
+  readonly apiPort: number;
   /** By role; `up` when all run in one process. */
   readonly processes: Map<Role, HeadraceProcess>;
   start(role: Role): Promise<HeadraceProcess>;
@@ -74,13 +76,15 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
   };
   for (const role of roles) await start(role);
   const apiRole = roles.includes('up') ? 'up' : 'api';
+  const apiPort = ports.get(apiRole) ?? (await freePort());
   return {
     kafka,
     source,
     target,
     minio,
     folder,
-    api: new ApiClient(`http://127.0.0.1:${ports.get(apiRole) as number}`),
+    api: new ApiClient(`http://127.0.0.1:${apiPort}`),
+    apiPort,
     processes,
     start,
     async [Symbol.asyncDispose]() {

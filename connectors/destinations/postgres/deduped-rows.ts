@@ -2,6 +2,7 @@ import {
   CELL_NULL,
   CELL_UNCHANGED,
   ChangeCursor,
+  OP_CREATE,
 } from '../../../schemas/envelope/change-decoder.ts';
 import type { BinaryWriter } from './binary-writer.ts';
 import type { ChangePlan } from './change-plan.ts';
@@ -264,6 +265,8 @@ function findCell(events: readonly DecodedChange[], column: number): FoundCell |
     // A full replica identity sends the value in the image before.
     const old = before[cell * 2] as number;
     if (hasBefore && old >= 0) return { event, start: old, end: before[cell * 2 + 1] as number };
+    // Nothing came before a new row that could have the cell.
+    if (event.change.op === OP_CREATE) return { event, start: CELL_NULL, end: 0 };
   }
   return null;
 }

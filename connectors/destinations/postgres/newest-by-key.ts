@@ -1,5 +1,10 @@
 import { PipelineError } from '../../../core/errors/pipeline-error.ts';
-import { ChangeCursor, OP_DELETE, OP_TRUNCATE } from '../../../schemas/envelope/change-decoder.ts';
+import {
+  ChangeCursor,
+  OP_CREATE,
+  OP_DELETE,
+  OP_TRUNCATE,
+} from '../../../schemas/envelope/change-decoder.ts';
 import { WIRE_HEADER_BYTES } from '../../../schemas/envelope/record-view.ts';
 import { KeySlots } from './key-slots.ts';
 import { located, type CompiledTable, type RecordSlice } from './table-batch.ts';
@@ -96,7 +101,9 @@ export class NewestByKey {
     const isNew = this.keys > keys;
     if (!isNew && this.kinds[key] !== TOMBSTONE && this.compare(key, change) >= 0) return;
     const isDelete = change.op === OP_DELETE;
-    const isMasked = !isDelete && change.hasUnchanged;
+    // A new row that lacks cells was gone before they could be read: there is nothing to keep, and an
+    // event that follows takes the row away again.
+    const isMasked = !isDelete && change.op !== OP_CREATE && change.hasUnchanged;
     if (isMasked && !isNew && (this.kinds[key] as number) <= MASKED) this.link(key, number, i);
     this.kinds[key] = isDelete ? DELETE : isMasked ? MASKED : UPSERT;
     this.slices[key] = number;

@@ -1,0 +1,278 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { LocalServer } from '../../deploy/local/local-server.ts';
+import {
+  cdcSourceConfig,
+  createConnection,
+  createDestination,
+  createSource,
+  parquetConfig,
+  postgresConfig,
+  query,
+  startRig,
+  statusOf,
+  sync,
+  until,
+  type Rig,
+} from '../support/rig.ts';
+import {
+  appendedHistories,
+  differences,
+  noDifferences,
+  parquetHistories,
+  topicHistories,
+  tornTransfers,
+  truthOf,
+  unequalCounts,
+  unequalTables,
+} from './comparison.ts';
+import { faultSchedule, type Fault } from './fault-schedule.ts';
+import { Fleet, type InjectedFault } from './fleet.ts';
+import { Watch } from './watch.ts';
+import { createTables, STREAMS, Workload } from './workload.ts';
+
+export interface TortureOptions {
+  readonly minutes: number;
+  readonly seed: number;
+  /** Instead of the seed's schedule. */
+  readonly schedule?: readonly Fault[];
+  /** Extra settings of Headrace's processes: a planted bug. */
+  readonly environment?: Readonly<Record<string, string>>;
+  report(line: string): void;
+}
+
+export interface TortureResult extends Record<string, unknown> {
+  readonly lost: number;
+  readonly duplicated: number;
+  readonly reordered: number;
+  readonly wrong: number;
+  readonly torn: number;
+  readonly stuck: number;
+}
+
+const STRESS_MS = 40_000;
+/** A stopped instance may hold an open Kafka transaction for 60 s. */
+const CALM_LIMIT_MS = 90_000;
+const RECOVERY_LIMIT_MS = 60_000;
+
+interface Connections {
+  readonly mirror: string;
+  readonly history: string;
+  readonly lake: string;
+}
+
+interface Findings {
+  stuck: number;
+  readonly problems: string[];
+  readonly barrierMs: number[];
+}
+
+/** One whole run; the caller compares the counts with zero. */
+export async function torture(options: TortureOptions): Promise<TortureResult> {
+  const windows = Math.max(1, Math.round((options.minutes * 60_000) / STRESS_MS));
+  const stressMs = Math.min(STRESS_MS, options.minutes * 60_000) * windows;
+  const schedule = options.schedule ?? faultSchedule(options.seed, stressMs);
+  options.report(JSON.stringify({ seed: options.seed, stressMs, schedule }));
+  await using rig = await startRig({
+    roles: [],
+    withMinio: true,
+    sourceSettings: { wal_sender_timeout: '10s' },
+  });
+  const apiPort = rig.apiPort;
+  const fleet = new Fleet(rig, {
+    HEADRACE_STORE_URL: `postgres://postgres@127.0.0.1:${rig.target.port}/headrace_store`,
+    HEADRACE_TOPIC_PARTITIONS: '2',
+    ...options.environment,
+  });
+  try {
+    await createTables(rig.source);
+    await fleet.start(apiPort);
+    return await tortureRig(rig, fleet, schedule, stressMs / windows, options);
+  } finally {
+    await fleet.end();
+  }
+}
+
+async function tortureRig(
+  rig: Rig,
+  fleet: Fleet,
+  schedule: readonly Fault[],
+  windowMs: number,
+  options: TortureOptions,
+): Promise<TortureResult> {
+  const started = Date.now();
+  const { connections, sourceId } = await connect(rig);
+  const findings: Findings = { stuck: 0, problems: [], barrierMs: [] };
+  await calm(rig, connections, findings, options);
+  const workload = new Workload(rig.source, options.seed);
+  const watch = new Watch(rig, sourceId, 'mirror.pulse');
+  workload.start();
+  watch.start();
+  const injected: InjectedFault[] = [];
+  const stops: Promise<unknown>[] = [];
+  const last = Math.max(0, ...schedule.map((fault) => fault.atMs));
+  for (let from = 0; from <= last; from += windowMs) {
+    const due = schedule.filter(({ atMs }) => atMs >= from && atMs < from + windowMs);
+    await stress(fleet, due, from, { injected, stops, report: options.report });
+    await until(
+      'what is written after the last fault',
+      async () => injected.every((fault) => watch.recoveryMs(fault) !== null),
+      RECOVERY_LIMIT_MS,
+    ).catch(() => undefined);
+    await workload.pause();
+    await calm(rig, connections, findings, options);
+    workload.resume();
+  }
+  await Promise.all(stops);
+  await delay(2_000);
+  await workload.end();
+  await calm(rig, connections, findings, options);
+  await watch.end();
+  const minutes = (Date.now() - started) / 60_000;
+  return { minutes, ...(await verdict(rig, { fleet, workload, watch, injected, findings })) };
+}
+
+async function connect(rig: Rig): Promise<{ connections: Connections; sourceId: string }> {
+  for (const schema of ['mirror', 'history']) await query(rig.target, `create schema ${schema}`);
+  const sourceId = await createSource(rig, cdcSourceConfig(rig.source));
+  const postgres = (schema: string): Promise<string> =>
+    createDestination(rig, 'postgres', { ...postgresConfig(rig.target), schema });
+  const lake = await createDestination(rig, 's3', {
+    ...parquetConfig(rig.minio as LocalServer),
+    rotation_seconds: 5,
+  });
+  const of = (mode: 'append' | 'append_dedup') => (stream: string) =>
+    (STREAMS as readonly string[]).includes(stream) ? mode : null;
+  const connections = {
+    mirror: await createConnection(rig, sourceId, await postgres('mirror'), of('append_dedup')),
+    history: await createConnection(rig, sourceId, await postgres('history'), of('append')),
+    lake: await createConnection(rig, sourceId, lake, of('append')),
+  };
+  return { connections, sourceId };
+}
+
+/** Injects each fault at its time; waits for all but the long stops to be over. */
+async function stress(
+  fleet: Fleet,
+  faults: readonly Fault[],
+  from: number,
+  run: {
+    injected: InjectedFault[];
+    stops: Promise<unknown>[];
+    report(line: string): void;
+  },
+): Promise<void> {
+  const started = Date.now() - from;
+  const pending: Promise<unknown>[] = [];
+  for (const fault of faults) {
+    await delay(Math.max(0, started + fault.atMs - Date.now()));
+    run.report(
+      `${fault.kind} ${fault.component} (${fault.instance}), ${fault.downMs} ms at ${fault.atMs}`,
+    );
+    const over = fleet.inject(fault).then((done) => void run.injected.push(done));
+    (fault.downMs > 20_000 ? run.stops : pending).push(over);
+  }
+  await Promise.all(pending);
+}
+
+/** Nobody writes: the barrier must be passed, and everything must be equal. */
+async function calm(
+  rig: Rig,
+  connections: Connections,
+  findings: Findings,
+  options: TortureOptions,
+): Promise<void> {
+  const started = Date.now();
+  for (const [name, id] of Object.entries(connections)) {
+    const left = CALM_LIMIT_MS - (Date.now() - started);
+    try {
+      await until(`the barrier of ${name}`, () => passed(rig, id), Math.max(5_000, left));
+    } catch (error) {
+      findings.stuck++;
+      const status = await statusOf(rig, id).catch(() => null);
+      findings.problems.push(`${(error as Error).message}: ${JSON.stringify(status)}`);
+    }
+  }
+  findings.barrierMs.push(Date.now() - started);
+  const unequal = [
+    ...(await unequalTables(rig, 'mirror')),
+    ...(await unequalCounts(rig, 'history')),
+  ];
+  findings.problems.push(...unequal);
+  options.report(
+    `calm: barriers passed after ${Date.now() - started} ms, ${unequal.length} differences ${unequal.join('; ')}`,
+  );
+}
+
+/** A job that was under way before the writers rested proves nothing: its end is waited for. */
+async function passed(rig: Rig, connectionId: string): Promise<boolean> {
+  return (await sync(rig, connectionId, CALM_LIMIT_MS)).job.status === 'succeeded';
+}
+
+interface Evidence {
+  readonly fleet: Fleet;
+  readonly workload: Workload;
+  readonly watch: Watch;
+  readonly injected: readonly InjectedFault[];
+  readonly findings: Findings;
+}
+
+async function verdict(rig: Rig, evidence: Evidence): Promise<TortureResult> {
+  const { fleet, workload, watch, injected, findings } = evidence;
+  const truth = await truthOf(rig.source);
+  const topics = await topicHistories(rig);
+  const found = noDifferences();
+  const copies = {
+    topics: topics.histories,
+    history: await appendedHistories(rig.target, 'history'),
+    lake: await parquetHistories(rig.minio as LocalServer, 'data'),
+  };
+  for (const [name, copy] of Object.entries(copies)) {
+    const inThisOne = differences(truth, copy);
+    if (Object.values(inThisOne).some((count) => count > 0)) {
+      findings.problems.push(`${name}: ${JSON.stringify(inThisOne)}`);
+    }
+    differences(truth, copy, found);
+  }
+  found.torn += await tornTransfers(rig.target, 'history');
+  found.reordered += topics.notRising + watch.figures.wentBack;
+  found.wrong += findings.problems.length > 0 && isClean(found) ? findings.problems.length : 0;
+  const recoveries = injected.map((fault) => watch.recoveryMs(fault));
+  const seconds = recoveries.filter((ms) => ms !== null).toSorted((a, b) => a - b);
+  const late = seconds.filter((ms) => ms > RECOVERY_LIMIT_MS).length;
+  return {
+    ...workload.figures,
+    events: topics.events,
+    faults: injected.length,
+    kills: countBy(injected.filter(({ kind }) => kind === 'kill')),
+    stops: countBy(injected.filter(({ kind }) => kind === 'stop')),
+    recoveryMedianMs: seconds[Math.floor(seconds.length / 2)] ?? null,
+    recoveryMaxMs: seconds.at(-1) ?? null,
+    barrierMaxMs: Math.max(...findings.barrierMs),
+    peakMb: Object.fromEntries(fleet.peakMb),
+    exits: fleet.exits.map(({ role, code }) => `${role}: ${code}`),
+    codes: codesIn(fleet.logs()),
+    ...watch.figures,
+    ...found,
+    stuck: findings.stuck + late + (recoveries.length - seconds.length),
+    problems: findings.problems.slice(0, 20),
+  };
+}
+
+function isClean(found: object): boolean {
+  return Object.values(found).every((count) => count === 0);
+}
+
+function countBy(faults: readonly InjectedFault[]): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const { component } of faults) counts[component] = (counts[component] ?? 0) + 1;
+  return counts;
+}
+
+/** How often each code was logged, by all processes together. */
+function codesIn(logs: string): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const [, code] of logs.matchAll(/"code":"([A-Z]+_[A-Z_]+)"/g)) {
+    counts[code as string] = (counts[code as string] ?? 0) + 1;
+  }
+  return counts;
+}
