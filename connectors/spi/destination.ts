@@ -84,5 +84,8 @@ export interface Destination {
   check(config: Record<string, unknown>): Promise<CheckResult>;
   /** Refuses combinations that make no sense (deduped without a key) before anything is stored. */
   validateStream(config: Record<string, unknown>, stream: DestinationStream): void;
+  /** What the stream fills, by name: two streams of a connection may not share one. Not given where
+   * namespace and name alone decide. */
+  places?(config: Record<string, unknown>, stream: DestinationStream): readonly string[];
   open(options: DestinationOpenOptions): Promise<DestinationWriter>;
 }

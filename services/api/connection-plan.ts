@@ -117,16 +117,20 @@ export async function checkStreams(
     const label = labelOf(each);
     const mode = checkModes(destination, each, label);
     const landing = landingOf(document, each.stream);
-    const place = JSON.stringify([landing.namespace, landing.name]);
-    const other = taken.get(place);
-    if (other !== undefined) throw invalid(label, `lands in the same place as ${other}`);
-    taken.set(place, label);
-    checkWithDestination(destination, ends.destination, {
+    const stream = {
       stream: { namespace: each.stream.namespace ?? '', name: each.stream.name },
       ...landing,
       mode,
       primaryKey: primaryKeyOf(each),
-    });
+    };
+    checkWithDestination(destination, ends.destination, stream);
+    const own = JSON.stringify([landing.namespace, landing.name]);
+    const further = destination.places?.(ends.destination.configuration, stream) ?? [];
+    for (const place of [own, ...further]) {
+      const other = taken.get(place);
+      if (other !== undefined) throw invalid(label, `lands in the same place as ${other}`);
+      taken.set(place, label);
+    }
   }
 }
 

@@ -10,6 +10,7 @@ import type { ChangePlan } from './change-plan.ts';
 import { EventIds, writeMetadata } from './event-metadata.ts';
 import { CopyRows, StagedRows, type RowSink } from './staged-rows.ts';
 import {
+  COPY_FROM_RECORDS,
   located,
   type CompiledTable,
   type EncodeOptions,
@@ -17,9 +18,6 @@ import {
   type TableStatements,
 } from './table-batch.ts';
 import { appendStatement, copyStatement } from './table-statements.ts';
-
-/** Below this many records a COPY costs more than it saves. */
-const COPY_FROM_RECORDS = 50;
 
 /** One row per change: the row after it, or before it for a delete. */
 export function appendedRows(

@@ -16,6 +16,8 @@ const nothing: CellEncoder = (out) => out.null();
 
 /** Null when the table has to be changed before rows of this schema fit. */
 export function compilePlan(layout: TableLayout, schema: ChangeSchema): ChangePlan | null {
+  // One document takes any schema.
+  if (layout.mode === 'raw') return { schema, cellOf: new Int32Array(0), encoders: [] };
   const wanted = columnsOfSchema(schema, layout.stream);
   const source = layout.columns.slice(0, layout.sourceColumns);
   if (changesFor(source, wanted, layout.stream).length > 0) return null;

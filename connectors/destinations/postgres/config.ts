@@ -1,10 +1,14 @@
 import type { ClientConfig } from 'pg';
 import { PipelineError } from '../../../core/errors/pipeline-error.ts';
 
+/** What a stream becomes: a typed table; raw documents; or those and tables made from them. */
+export type Normalization = 'typed' | 'raw' | 'basic';
+
 export interface PostgresTarget {
   /** Schema of streams without a namespace, and of our bookkeeping. */
   readonly schema: string;
   readonly softDeletes: boolean;
+  readonly normalization: Normalization;
   readonly client: ClientConfig;
   /** `prefer` and `allow` of the ssl mode: a server without TLS is taken in plain text. */
   readonly plainTextAllowed: boolean;
@@ -27,6 +31,7 @@ export function parseConfig(config: Record<string, unknown>): PostgresTarget {
   return {
     schema: optional(config, 'schema') ?? 'public',
     softDeletes: config['cdc_deletion_mode'] === 'soft',
+    normalization: normalizationOf(config),
     plainTextAllowed: tls.plainTextAllowed,
     address: `${host}:${port}/${database}`,
     client: {
@@ -82,9 +87,41 @@ function refuseUnsupported(config: Record<string, unknown>): void {
   if (tunnel?.tunnel_method !== undefined && tunnel.tunnel_method !== 'NO_TUNNEL') {
     throw invalid('tunnel_method', 'other than NO_TUNNEL is not supported');
   }
+}
+
+/** `normalization` or the guide's label for it: a name, a switch, or an object that holds them. */
+function normalizationOf(config: Record<string, unknown>): Normalization {
+  const given = wordOf(config['normalization'] ?? config['Normalization']);
   if (config['disable_type_dedupe'] === true) {
-    throw invalid('disable_type_dedupe', '(raw tables only) is not supported');
+    if (given !== 'basic') return 'raw';
+    throw invalid('disable_type_dedupe', 'leaves raw tables only; it excludes normalization');
   }
+  return given;
+}
+
+const NORMALIZATIONS: Readonly<Record<string, Normalization>> = {
+  true: 'basic',
+  basic: 'basic',
+  'basic normalization': 'basic',
+  false: 'raw',
+  none: 'raw',
+  off: 'raw',
+  raw: 'raw',
+  disabled: 'raw',
+};
+
+function wordOf(given: unknown): Normalization {
+  if (given === undefined || given === null) return 'typed';
+  const { option, enabled } = typeof given === 'object' ? choiceOf(given) : { option: given };
+  const word = String(enabled === false ? false : (option ?? enabled)).toLowerCase();
+  const found = NORMALIZATIONS[word];
+  if (found === undefined) throw invalid('normalization', 'must be "basic" or "none"');
+  return found;
+}
+
+function choiceOf(given: object): { option?: unknown; enabled?: unknown } {
+  const fields = new Map(Object.entries(given).map(([name, value]) => [name.toLowerCase(), value]));
+  return { option: fields.get('option'), enabled: fields.get('enabled') ?? fields.get('enable') };
 }
 
 interface Tls {

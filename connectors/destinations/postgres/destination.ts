@@ -3,8 +3,10 @@ import { streamLabel } from '../../../schemas/catalog/stream-id.ts';
 import type { Destination } from '../../spi/destination.ts';
 import { checkTarget } from './check.ts';
 import { parseConfig } from './config.ts';
-import { fittingName, OFFSETS_TABLE } from './identifiers.ts';
+import { OFFSETS_TABLE } from './identifiers.ts';
 import { spec } from './spec.ts';
+import { streamTables } from './stream-tables.ts';
+import { tableOf } from './table-statements.ts';
 import { DEFAULT_LIMITS, PostgresWriter } from './writer.ts';
 
 /** Tables in Postgres: one typed table per stream, each batch and its offset in one transaction. */
@@ -19,14 +21,18 @@ export const destination: Destination = {
     }
   },
   validateStream(config, stream) {
-    parseConfig(config);
+    const target = parseConfig(config);
     const label = streamLabel(stream.stream);
     if (stream.mode === 'append_dedup' && stream.primaryKey.length === 0) {
       throw invalid(label, 'append_dedup needs a primary key; choose one, or append');
     }
-    if (fittingName(stream.name) === OFFSETS_TABLE) {
+    if (streamTables(target, stream).final === OFFSETS_TABLE) {
       throw invalid(label, `"${OFFSETS_TABLE}" is the name of our own table`);
     }
+  },
+  places(config, stream) {
+    const { schema, final, raw } = streamTables(parseConfig(config), stream);
+    return [final, raw].flatMap((table) => (table === null ? [] : [tableOf({ schema, table })]));
   },
   async open(options) {
     return new PostgresWriter(options, parseConfig(options.config), DEFAULT_LIMITS);

@@ -1,7 +1,4 @@
-import { createHash } from 'node:crypto';
-
-/** Bytes of an identifier that Postgres keeps; it cuts the rest off in silence. */
-const MAX_IDENTIFIER_BYTES = 63;
+import { fittingName } from '../../../schemas/normalize/names.ts';
 
 export const METADATA_COLUMNS = [
   '_airbyte_ab_id',
@@ -20,16 +17,6 @@ const TAKEN_COLUMNS: ReadonlySet<string> = new Set([
   ...['tableoid', 'xmin', 'cmin', 'xmax', 'cmax', 'ctid'],
   ...METADATA_COLUMNS,
 ]);
-
-/** The name as it is, or cut to length with a hash of the whole behind, always the same. */
-export function fittingName(name: string): string {
-  const bytes = Buffer.from(name);
-  if (bytes.length <= MAX_IDENTIFIER_BYTES) return name;
-  const hash = createHash('sha256').update(bytes).digest('hex').slice(0, 8);
-  let keep = MAX_IDENTIFIER_BYTES - 9;
-  while (((bytes[keep] as number) & 0xc0) === 0x80) keep--;
-  return `${bytes.toString('utf8', 0, keep)}_${hash}`;
-}
 
 /** A source column's name in the target: system columns and our own get a suffix. */
 export function columnName(name: string): string {

@@ -4,6 +4,7 @@ import type { ChangeBatch, SchemaLookup } from '../../spi/destination.ts';
 import { schemaIdAt } from '../../../schemas/envelope/record-view.ts';
 import { appendedRows } from './appended-rows.ts';
 import { dedupedRows } from './deduped-rows.ts';
+import { rawRows } from './raw-rows.ts';
 import { prepareTable, type OwnedTable, type Prepared } from './table-owner.ts';
 import type { Sessions } from './sessions.ts';
 import {
@@ -59,9 +60,14 @@ export class OpenTable {
     slices: readonly RecordSlice[],
     options: EncodeOptions,
   ): TableStatements {
-    return this.owned.name.mode === 'append'
-      ? appendedRows(compiled, slices, options)
-      : dedupedRows(compiled, slices, options);
+    switch (this.owned.name.mode) {
+      case 'append':
+        return appendedRows(compiled, slices, options);
+      case 'append_dedup':
+        return dedupedRows(compiled, slices, options);
+      case 'raw':
+        return rawRows(compiled, slices, options);
+    }
   }
 
   /** Compares the table with the bookkeeping again: throws the code of what happened to it. */

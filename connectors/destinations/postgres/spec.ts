@@ -84,10 +84,27 @@ export const spec: ConnectorSpec = {
         default: 'hard',
         order: 8,
       },
+      disable_type_dedupe: {
+        type: 'boolean',
+        title: 'Disable Final Tables',
+        description: 'Write _airbyte_raw_<stream> only: every change as one JSON document.',
+        default: false,
+        order: 9,
+      },
+      normalization: {
+        type: ['object', 'string', 'boolean'],
+        title: 'Normalization',
+        description:
+          'basic: raw documents, and from them flat tables with child tables for nested arrays. none: raw documents only. Not set: one typed table per stream.',
+        order: 10,
+        properties: {
+          option: { type: 'string', title: 'Option', examples: ['basic', 'none'] },
+        },
+      },
       tunnel_method: {
         type: 'object',
         title: 'SSH Tunnel Method',
-        order: 9,
+        order: 11,
         oneOf: [
           {
             title: 'No Tunnel',

@@ -7,6 +7,9 @@ import { compileKeyPlan, compilePlan } from './change-plan.ts';
 import type { Statement } from './exchange.ts';
 import type { TableLayout } from './table-layout.ts';
 
+/** Below this many records a COPY costs more than it saves. */
+export const COPY_FROM_RECORDS = 50;
+
 /** Records [from, to) of one batch. */
 export interface RecordSlice {
   readonly batch: ChangeBatch;

@@ -118,5 +118,5 @@ export function isMetadata(name: string): boolean {
 }
 
 const METADATA_NAMES: ReadonlySet<string> = new Set(
-  metadataColumns('append').map((column) => column.name),
+  [...metadataColumns('append'), ...metadataColumns('raw')].map((column) => column.name),
 );

@@ -4,6 +4,9 @@ import type { DestinationMode } from '../../spi/destination.ts';
 import { covers, targetType, typeOfSpelling, widened, type TargetType } from './column-type.ts';
 import { columnName, METADATA_COLUMNS } from './identifiers.ts';
 
+/** What the rows of a table are: changes, the newest of each key, or changes as JSON documents. */
+export type TableMode = DestinationMode | 'raw';
+
 export interface TableColumn extends TargetType {
   readonly name: string;
 }
@@ -13,13 +16,13 @@ export interface TableColumn extends TargetType {
 export interface TableLayout {
   readonly schema: string;
   readonly table: string;
-  readonly mode: DestinationMode;
+  readonly mode: TableMode;
   /** For messages: `namespace.name` of the stream. */
   readonly stream: string;
   readonly columns: readonly TableColumn[];
   /** How many of `columns` are the source's. */
   readonly sourceColumns: number;
-  /** Indexes of the key's columns, in key order; empty in append mode. */
+  /** Indexes of the key's columns, in key order; empty in append mode, the event's id in raw mode. */
   readonly keys: readonly number[];
 }
 
@@ -35,7 +38,14 @@ const METADATA_TYPES = [
   'jsonb',
 ];
 
-export function metadataColumns(mode: DestinationMode): TableColumn[] {
+const RAW_COLUMNS: readonly TableColumn[] = [
+  { name: '_airbyte_ab_id', ...typeOfSpelling('uuid') },
+  { name: '_airbyte_emitted_at', ...typeOfSpelling('timestamp with time zone') },
+  { name: '_airbyte_data', ...typeOfSpelling('jsonb') },
+];
+
+export function metadataColumns(mode: TableMode): TableColumn[] {
+  if (mode === 'raw') return [...RAW_COLUMNS];
   const columns = METADATA_COLUMNS.map((name, i) => ({
     name,
     ...typeOfSpelling(METADATA_TYPES[i] as string),
@@ -47,22 +57,27 @@ export function metadataColumns(mode: DestinationMode): TableColumn[] {
 export interface TableName {
   readonly schema: string;
   readonly table: string;
-  readonly mode: DestinationMode;
+  readonly mode: TableMode;
   readonly stream: string;
   readonly primaryKey: readonly string[];
 }
 
 export function layoutOf(name: TableName, source: readonly TableColumn[]): TableLayout {
   const { schema, table, mode, stream } = name;
-  const keyNames = mode === 'append' ? [] : name.primaryKey.map(columnName);
-  const keys = keyNames.map((key) => source.findIndex((column) => column.name === key));
+  const columns = [...source, ...metadataColumns(mode)];
+  const keyNames = keyColumnNames(name);
+  const keys = keyNames.map((key) => columns.findIndex((column) => column.name === key));
   if (keys.includes(-1)) {
     throw new PipelineError('DST_KEY_MISMATCH', `stream ${stream}: a key column does not exist`, {
       details: { stream, key: keyNames.join(', ') },
     });
   }
-  const columns = [...source, ...metadataColumns(mode)];
   return { schema, table, mode, stream, columns, sourceColumns: source.length, keys };
+}
+
+function keyColumnNames({ mode, primaryKey }: TableName): string[] {
+  if (mode === 'raw') return ['_airbyte_ab_id'];
+  return mode === 'append' ? [] : primaryKey.map(columnName);
 }
 
 /** The columns that a schema asks for. Refuses two source columns that would land in one. */

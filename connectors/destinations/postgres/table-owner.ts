@@ -158,9 +158,10 @@ async function bringUpToDate(
   schema: ChangeSchema | null,
 ): Promise<TableLayout | null> {
   const { name } = owned;
-  const wanted = schema === null ? [] : columnsOfSchema(schema, name.stream);
+  const isRaw = name.mode === 'raw';
+  const wanted = schema === null || isRaw ? [] : columnsOfSchema(schema, name.stream);
   if (table === null) {
-    if (schema === null) return null;
+    if (schema === null && !isRaw) return null;
     const layout = layoutOf(name, wanted);
     await ensureSchema(client, name.schema);
     await exchange(client, createTable(layout, marker(owned)));

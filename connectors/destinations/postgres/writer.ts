@@ -12,14 +12,16 @@ import { blockedError, blockingPids } from './blocking-sessions.ts';
 import type { PostgresTarget } from './config.ts';
 import { classify, isTransient } from './errors.ts';
 import { exchange } from './exchange.ts';
-import { fittingName, OFFSETS_TABLE } from './identifiers.ts';
+import { OFFSETS_TABLE } from './identifiers.ts';
 import { createOffsets, readPartitions, selectPartitions } from './offset-store.ts';
 import { collectSchemaIds, OpenTable } from './open-table.ts';
 import { fenced, PartitionState } from './partition-state.ts';
 import { locateRefused } from './refused-value.ts';
 import { begin, Sessions, type TransactionLimits } from './sessions.ts';
+import { streamTables } from './stream-tables.ts';
 import type { CompiledTable, EncodeOptions, RecordSlice } from './table-batch.ts';
 import { ensureSchema } from './table-catalog.ts';
+import type { TableMode } from './table-layout.ts';
 
 export interface WriterLimits extends TransactionLimits {
   readonly lanes: number;
@@ -118,8 +120,8 @@ export class PostgresWriter implements DestinationWriter {
   }
 
   private tableOf({ stream, topic }: PartitionTarget): OpenTable {
-    const schema = fittingName(stream.namespace ?? this.target.schema);
-    const table = fittingName(stream.name);
+    const { schema, final, raw } = streamTables(this.target, stream);
+    const table = (final ?? raw) as string;
     const label = streamLabel(stream.stream);
     const key = JSON.stringify([schema, table]);
     const known = this.tables.get(key);
@@ -130,7 +132,8 @@ export class PostgresWriter implements DestinationWriter {
       throw new PipelineError('DST_NAME_CONFLICT', message, { details: { stream: label } });
     }
     if (known !== undefined) return known;
-    const { mode, primaryKey } = stream;
+    const { primaryKey } = stream;
+    const mode: TableMode = this.target.normalization === 'raw' ? 'raw' : stream.mode;
     const name = { schema, table, mode, primaryKey, stream: label };
     const { connectionId, schemas } = this.options;
     const owned = { home: this.target.schema, connectionId, topic, name };

@@ -1,3 +1,4 @@
+import { fittingName } from '../../../../../schemas/normalize/names.ts';
 import { describe, expect, it } from 'vitest';
 import {
   covers,
@@ -9,7 +10,6 @@ import {
   arrayItems,
   arrayLiteral,
   columnName,
-  fittingName,
 } from '../../../../../connectors/destinations/postgres/identifiers.ts';
 
 describe('column types', () => {

@@ -1,0 +1,96 @@
+import {
+  CELL_UNCHANGED,
+  ChangeCursor,
+  OP_DELETE,
+  OP_TRUNCATE,
+  type ChangeSchema,
+} from '../../../schemas/envelope/change-decoder.ts';
+import type { BinaryWriter } from './binary-writer.ts';
+import { eventJson, type RowImage } from './event-json.ts';
+import { EventIds, type EventStamp } from './event-metadata.ts';
+import type { Statement } from './exchange.ts';
+import { CopyRows, StagedRows, type RowSink } from './staged-rows.ts';
+import {
+  COPY_FROM_RECORDS,
+  located,
+  type CompiledTable,
+  type EncodeOptions,
+  type RecordSlice,
+  type TableStatements,
+} from './table-batch.ts';
+import { appendStatement, copyStatement } from './table-statements.ts';
+import { writeMicros } from './timestamp-cell.ts';
+
+/** One row per change, the change as one JSON document. A TRUNCATE has no row. */
+export function rawRows(
+  table: CompiledTable,
+  slices: readonly RecordSlice[],
+  options: EncodeOptions,
+): TableStatements {
+  const records = slices.reduce((sum, { from, to }) => sum + to - from, 0);
+  const rows = newRawRows(table, records);
+  for (const slice of slices) addSlice(table, slice, rows, options);
+  const statements = rows.rows === 0 ? [] : [rawStatement(table, rows)];
+  return { statements, mustMissNone: [], isLong: false };
+}
+
+function addSlice(
+  table: CompiledTable,
+  slice: RecordSlice,
+  rows: RowSink,
+  { emittedAtMs }: EncodeOptions,
+): void {
+  const { records, target } = slice.batch;
+  const { bytes, valueStarts, valueEnds, offsets } = records;
+  const stamp = { ids: new EventIds(target.topic, target.partition), offset: 0, emittedAtMs };
+  const change = new ChangeCursor();
+  for (let i = slice.from; i < slice.to; i++) {
+    const start = valueStarts[i] as number;
+    if (start === -1) continue;
+    const end = valueEnds[i] as number;
+    try {
+      const { schema } = table.plan(bytes, start, end);
+      change.decode(schema, bytes, start, end);
+      if (change.op === OP_TRUNCATE) continue;
+      stamp.offset = offsets[i] as number;
+      const image = imageOf(schema, bytes, change);
+      writeRawRow(rows, eventJson(image, change, change.op === OP_DELETE), stamp);
+    } catch (error) {
+      throw located(error, slice, i);
+    }
+  }
+}
+
+/** The row after a change, or before a delete. Valid as long as the cursor stays where it is. */
+export function imageOf(schema: ChangeSchema, bytes: Buffer, change: ChangeCursor): RowImage {
+  const spans = change.hasAfter ? change.after : change.before;
+  if (change.hasUnchanged && change.hasBefore) {
+    // A full replica identity sends the value in the image before.
+    for (let cell = 0; cell < spans.length; cell += 2) {
+      if (spans[cell] !== CELL_UNCHANGED || (change.before[cell] as number) < 0) continue;
+      spans[cell] = change.before[cell] as number;
+      spans[cell + 1] = change.before[cell + 1] as number;
+    }
+  }
+  return { schema, bytes, spans, patches: null };
+}
+
+export function newRawRows(table: CompiledTable, records: number): CopyRows | StagedRows {
+  const { columns } = table.layout;
+  return records >= COPY_FROM_RECORDS
+    ? new CopyRows(columns, records)
+    : new StagedRows(columns, records);
+}
+
+export function writeRawRow(rows: RowSink, json: string, stamp: EventStamp): void {
+  rows.beginRow();
+  stamp.ids.writeCell(rows.cells[0] as BinaryWriter, stamp.offset);
+  writeMicros(rows.cells[1] as BinaryWriter, stamp.emittedAtMs * 1000);
+  (rows.cells[2] as BinaryWriter).textCell(`\u0001${json}`);
+}
+
+export function rawStatement(table: CompiledTable, rows: CopyRows | StagedRows): Statement {
+  return rows instanceof CopyRows
+    ? { text: table.text('copy', copyStatement), copyData: rows.body() }
+    : { text: table.text('append', appendStatement), values: rows.parameters() };
+}
