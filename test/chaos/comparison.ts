@@ -163,11 +163,42 @@ export async function unequalTables(rig: Rig, schema: string): Promise<string[]>
       digest(rig.source, table, columns),
       digest(rig.target, `${schema}.${table}`, columns),
     ]);
-    if (there.rows !== here.rows || there.hash !== here.hash) {
-      unequal.push(`${table}: ${there.rows} rows at the source, ${here.rows} in the copy`);
-    }
+    if (there.rows === here.rows && there.hash === here.hash) continue;
+    const cells = await differingCells(rig, schema, table, columns);
+    unequal.push(`${table}: ${there.rows} rows at the source, ${here.rows} in the copy: ${cells}`);
   }
   return unequal;
+}
+
+/** The first of them, as `key.column`, or the key alone of a row that one side lacks. */
+async function differingCells(
+  rig: Rig,
+  schema: string,
+  table: string,
+  columns: readonly string[],
+): Promise<string> {
+  const cells = columns.map((column) => `md5(${column}::text) as ${column}`).join(', ');
+  const rowsOf = async (server: LocalServer, name: string): Promise<Map<string, object>> =>
+    new Map(
+      (
+        await query<{ key: string; row: object }>(
+          server,
+          `select key, to_json(s) as row from (select k::text as key, ${cells} from ${name}) s`,
+        )
+      ).map(({ key, row }) => [key, row]),
+    );
+  const there = await rowsOf(rig.source, table);
+  const here = await rowsOf(rig.target, `${schema}.${table}`);
+  const differing: string[] = [];
+  for (const key of new Set([...there.keys(), ...here.keys()])) {
+    const [one, other] = [there.get(key), here.get(key)] as Record<string, unknown>[];
+    if (one === undefined || other === undefined) differing.push(key);
+    else {
+      const names = columns.filter((column) => one[column] !== other[column]);
+      differing.push(...names.map((column) => `${key}.${column}`));
+    }
+  }
+  return differing.slice(0, 8).join(', ');
 }
 
 /** Transfers of which only one half is in the appended tables. */
