@@ -11,7 +11,9 @@ export interface TransactionLimits {
   readonly statementTimeoutMs: number;
 }
 
-const IDLE_IN_TRANSACTION_MS = 60_000;
+/** Nothing of ours rests inside a transaction. An instance that is stopped in the middle of one holds
+ * its locks until then, and whoever takes its place waits for them. */
+const IDLE_IN_TRANSACTION_MS = 10_000;
 const CLOSE_TIMEOUT_MS = 5000;
 
 /**
