@@ -28,6 +28,8 @@ export class StreamLane {
   readonly snapshotPrefix: Buffer;
   readonly streamedPrefix: Buffer;
   stopped = false;
+  /** The copy of the table that is wanted, stored with the stream's mark. */
+  copy: string | undefined;
 
   constructor(
     stream: StreamId,
@@ -122,6 +124,8 @@ export class EventWriter {
 
   /** One event to every partition, so that each consumer sees it in its place. */
   truncate(lane: StreamLane, codec: RowCodec): void {
+    // A copy's rows have one position: theirs must be past that of the truncate before them.
+    if (this.snapshot) this.seq = 0;
     for (const slot of lane.slots) {
       if (!this.snapshot) this.seq++;
       const arena = this.begin(slot);
@@ -136,6 +140,7 @@ export class EventWriter {
       out.writeByte(0);
       arena.endValue();
     }
+    if (this.snapshot) this.seq = 1;
     this.settle();
   }
 

@@ -17,6 +17,8 @@ export interface StreamMark {
   /** Rows of an unfinished or abandoned copy may be in the topic: the next one starts with a truncate. */
   readonly partial?: true;
   readonly key?: readonly string[];
+  /** Which copy this is; absent for the first. */
+  readonly copy?: string;
   readonly stopped?: StoppedMark;
 }
 
@@ -112,7 +114,9 @@ export class StreamStates<Mark extends StreamMark> {
   get marks(): Record<string, Mark> {
     const marks: Record<string, Mark> = { ...this.left };
     for (const [label, running] of this.streams) {
-      if (running.mark !== undefined) marks[label] = running.mark;
+      const { mark, lane } = running;
+      if (mark === undefined) continue;
+      marks[label] = lane.copy === undefined ? mark : { ...mark, copy: lane.copy };
     }
     return marks;
   }

@@ -58,6 +58,11 @@ export interface SchemaIds {
 export interface SourceStreamOptions {
   readonly stream: StreamId;
   readonly partitions: number;
+  /** The copy of the table that is wanted. Another one than the state holds for the stream: its entry
+   * is forgotten, the epoch rises by one, and it is copied anew behind a `t` event, so that deduped
+   * tables lose what is gone. When that is so of every stream, nothing of the state is needed any
+   * more: the source begins at a new position, with a new slot or log where the old one is lost. */
+  readonly copy?: string;
 }
 
 export interface SourceOpenOptions {

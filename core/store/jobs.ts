@@ -67,9 +67,34 @@ export class Jobs {
   }
 
   /** Throws JOB_CONNECTION_INACTIVE and JOB_ALREADY_RUNNING. */
-  async create(connectionId: string, streams: readonly JobStream[]): Promise<Job> {
+  create(connectionId: string, streams: readonly JobStream[]): Promise<Job> {
+    return this.insert(connectionId, (tx) => insertJob(tx, connectionId, 'sync', streams));
+  }
+
+  /**
+   * A job that has the streams copied anew from their source. What ran is cancelled: a sync that a
+   * stopped stream holds up must not hold up what mends it. The wish lies in the store until another
+   * one replaces it, so no crash can lose it. Throws JOB_CONNECTION_INACTIVE.
+   */
+  createReset(connectionId: string, streams: readonly JobStream[]): Promise<Job> {
+    return this.insert(connectionId, async (tx) => {
+      await cancelOpenJob(tx, connectionId);
+      const job = await insertJob(tx, connectionId, 'reset_connection', streams);
+      for (const { namespace = '', name } of streams) {
+        await tx.query(
+          `INSERT INTO headrace.stream_copy (actor_id, namespace, name, copy)
+           SELECT source_id, $2, $3, $4 FROM headrace.connection WHERE id = $1
+           ON CONFLICT (actor_id, namespace, name) DO UPDATE SET copy = excluded.copy`,
+          [connectionId, namespace, name, String(job.id)],
+        );
+      }
+      return job;
+    });
+  }
+
+  private async insert(connectionId: string, work: (tx: Queryable) => Promise<Job>): Promise<Job> {
     try {
-      return await this.database.transaction((tx) => insertJob(tx, connectionId, streams));
+      return await this.database.transaction(work);
     } catch (error) {
       if (!violates(error, 'job_one_open')) throw error;
       throw new PipelineError(
@@ -111,7 +136,8 @@ export class Jobs {
   }
 
   async last(connectionId: string): Promise<Job | null> {
-    const { jobs } = await this.list({ configTypes: ['sync'], connectionId, limit: 1, offset: 0 });
+    const configTypes = ['sync', 'reset_connection'];
+    const { jobs } = await this.list({ configTypes, connectionId, limit: 1, offset: 0 });
     return jobs[0] ?? null;
   }
 
@@ -194,6 +220,7 @@ export class Jobs {
 async function insertJob(
   tx: Queryable,
   connectionId: string,
+  configType: 'sync' | 'reset_connection',
   streams: readonly JobStream[],
 ): Promise<Job> {
   const [connection] = await tx.query<{ status: string }>(
@@ -210,8 +237,8 @@ async function insertJob(
   }
   const rows = await tx.query<Job>(
     `INSERT INTO headrace.job (connection_id, config_type, status, streams)
-     VALUES ($1, 'sync', 'pending', $2::json) RETURNING ${JOB}`,
-    [connectionId, JSON.stringify(streams)],
+     VALUES ($1, $3, 'pending', $2::json) RETURNING ${JOB}`,
+    [connectionId, JSON.stringify(streams), configType],
   );
   const job = rows[0] as Job;
   await tx.query(

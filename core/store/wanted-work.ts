@@ -12,6 +12,7 @@ import type {
   ConnectionStreamWork,
   ConnectionWork,
   NamedStream,
+  SourceStreamWork,
   SourceWork,
   Work,
 } from './work.ts';
@@ -30,6 +31,7 @@ interface Row {
   readonly source: ActorColumns;
   readonly destination: ActorColumns;
   readonly due: boolean;
+  readonly copies: readonly (NamedStream & { readonly copy: string })[] | null;
 }
 
 const CLEANUP_PATIENCE = 3;
@@ -49,7 +51,9 @@ export async function readWantedWork(database: Queryable, sealer: Sealer): Promi
        c.document->>'scheduleType' = 'continuous' OR EXISTS (
          SELECT 1 FROM headrace.job j
          WHERE j.connection_id = c.id AND j.status IN ('pending', 'running', 'incomplete')
-       ) AS due
+       ) AS due,
+       (SELECT json_agg(json_build_object('namespace', k.namespace, 'name', k.name, 'copy', k.copy))
+        FROM headrace.stream_copy k WHERE k.actor_id = s.id) AS copies
      FROM headrace.connection c
        JOIN headrace.actor s ON s.id = c.source_id
        JOIN headrace.actor d ON d.id = c.destination_id
@@ -100,12 +104,15 @@ function sourceWork(rows: readonly Row[], sealer: Sealer): SourceWork[] {
   });
 }
 
-function unionOfStreams(rows: readonly Row[]): NamedStream[] {
-  const streams = new Map<string, NamedStream>();
+function unionOfStreams(rows: readonly Row[]): SourceStreamWork[] {
+  const streams = new Map<string, SourceStreamWork>();
+  const copies = rows[0]?.copies ?? [];
   for (const { document } of rows) {
     for (const { stream } of selectedStreams(document)) {
       const named = namedStream(stream);
-      streams.set(JSON.stringify([named.namespace, named.name]), named);
+      const asked = copies.find((c) => c.namespace === named.namespace && c.name === named.name);
+      const wanted = asked === undefined ? named : { ...named, copy: asked.copy };
+      streams.set(JSON.stringify([named.namespace, named.name]), wanted);
     }
   }
   // Sorted, so that the order of connections and of their streams does not restart the reader.

@@ -11,6 +11,12 @@ export interface NamedStream {
   readonly name: string;
 }
 
+/** `copy` names the copy of the table that is wanted; another one than the source has stored with its
+ * position means that the stream is to be copied anew. Absent: whichever it has. */
+export interface SourceStreamWork extends NamedStream {
+  readonly copy?: string;
+}
+
 /** A source that at least one active connection reads continuously: one capture for all of them. */
 export interface SourceWork {
   readonly sourceId: string;
@@ -19,7 +25,7 @@ export interface SourceWork {
   readonly connector: string;
   readonly config: Record<string, unknown>;
   /** Union of the streams of its active connections. */
-  readonly streams: readonly NamedStream[];
+  readonly streams: readonly SourceStreamWork[];
   /** Changes when anything above does; a worker restarts the reader then. */
   readonly version: string;
 }
@@ -112,7 +118,7 @@ export type Report = SourceReport | ConnectionReport;
 export interface WorkerCommand {
   readonly id: string;
   readonly unit: string;
-  readonly kind: 'flush' | 'resnapshot';
+  readonly kind: 'flush';
   readonly streams: readonly NamedStream[];
 }
 

@@ -11,6 +11,7 @@ import {
   type HttpSettings,
 } from './http-server.ts';
 import { addJobRoutes } from './job-routes.ts';
+import { addResetRoutes } from './reset-routes.ts';
 import { addRegistryRoutes, type RegistryReader } from './registry-routes.ts';
 import { addWorkspaceRoutes } from './workspace-routes.ts';
 
@@ -33,6 +34,7 @@ export function createApi(options: ApiOptions): FastifyInstance {
   addActorRoutes(app, options);
   addConnectionRoutes(app, options);
   addJobRoutes(app, options);
+  addResetRoutes(app, options);
   if (options.registry !== undefined) addRegistryRoutes(app, options.registry);
   return app;
 }

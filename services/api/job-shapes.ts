@@ -13,6 +13,9 @@ export function jobRead(job: Job): object {
     enabledStreams: job.streams,
     createdAt: seconds(job.createdAt),
     updatedAt: seconds(job.updatedAt),
+    ...(job.configType === 'reset_connection'
+      ? { resetConfig: { streamsToReset: job.streams } }
+      : {}),
     ...(job.startedAt === null ? {} : { startedAt: seconds(job.startedAt) }),
     status: job.status,
   };

@@ -33,12 +33,14 @@ export function captureVerdict(
   connection: ConnectionWork,
   source: SourceWork,
   timed: TimedReport<SourceReport> | null,
+  since: Since = 0,
 ): Verdict {
   const unheard = notHeard('source', source.version, timed);
   if (unheard !== null || timed === null) return unheard ?? MET;
   const { report } = timed;
   const streams = report.streams.filter((each) => isAmong(connection.streams, each));
-  const failures = troubles(report.error, streams);
+  // A source's stopped stream stays stopped: when it stopped does not matter.
+  const failures = troubles(errorSince(report.error, since), streams);
   if (failures.length > 0) return { is: 'failed', failures };
   if (report.error !== undefined) return waitingOut('source', report.error);
   const behind = connection.streams.find(
@@ -65,8 +67,9 @@ export type DeliveryVerdict = Verdict | { readonly is: 'flush' };
 export function topicsVerdict(
   connection: ConnectionWork,
   timed: TimedReport<ConnectionReport> | null,
+  since: Since = 0,
 ): Verdict {
-  const verdict = sinkVerdict(connection, timed);
+  const verdict = sinkVerdict(connection, timed, since);
   if (verdict !== MET || timed === null) return verdict;
   const known = topicsOf(timed.report).length;
   if (known >= connection.streams.length) return MET;
@@ -82,8 +85,9 @@ export function deliveryVerdict(
   targets: ReadonlyMap<string, number>,
   connection: ConnectionWork,
   timed: TimedReport<ConnectionReport> | null,
+  since: Since = 0,
 ): DeliveryVerdict {
-  const verdict = sinkVerdict(connection, timed);
+  const verdict = sinkVerdict(connection, timed, since);
   if (verdict !== MET || timed === null) return verdict;
   const partitions = new Map(
     timed.report.partitions.map((each) => [`${each.topic}:${each.partition}`, each]),
@@ -108,12 +112,18 @@ export function topicsOf(report: ConnectionReport): string[] {
 function sinkVerdict(
   connection: ConnectionWork,
   timed: TimedReport<ConnectionReport> | null,
+  since: Since,
 ): Verdict {
   const unheard = notHeard('sink', connection.version, timed);
   if (unheard !== null || timed === null) return unheard ?? MET;
-  const failures = troubles(timed.report.error, timed.report.streams);
+  const { error, streams } = timed.report;
+  const failures = troubles(
+    errorSince(error, since),
+    streams.filter((each) => each.error === undefined || each.error.at >= since),
+  );
   if (failures.length > 0) return { is: 'failed', failures };
-  return timed.report.error === undefined ? MET : waitingOut('destination', timed.report.error);
+  const again = error ?? streams.find((each) => each.phase === 'stopped')?.error;
+  return again === undefined ? MET : waitingOut('destination', again);
 }
 
 function notHeard(
@@ -129,7 +139,21 @@ function notHeard(
   return { is: 'wait', kind: `${role} version`, why: `${role}: takes up the new configuration` };
 }
 
-/** A stopped stream never catches up by itself, and what holds or stops waits for a person. */
+/**
+ * A worker tries again what failed, but not at once. An error from before the job began may have been
+ * mended since (which is often why the job was started), so it is waited for a newer one, though not
+ * for longer than the longest back-off: clocks of two machines may differ.
+ */
+export const RETRY_GRACE_MS = 45_000;
+
+/** Errors reported at or after this time (epoch milliseconds) fail the job. */
+export type Since = number;
+
+export function failuresSince(jobCreatedAt: number, now: number): Since {
+  return now - jobCreatedAt > RETRY_GRACE_MS ? 0 : jobCreatedAt;
+}
+
+/** A stopped stream never catches up by itself, and what is not retried waits for a person. */
 function troubles(
   error: ReportedError | undefined,
   streams: readonly (NamedStream & { phase: string; error?: ReportedError })[],
@@ -148,9 +172,13 @@ function troubles(
   return [failureReason(error.code, error.message, error.at), ...failures];
 }
 
+function errorSince(error: ReportedError | undefined, since: Since): ReportedError | undefined {
+  return error !== undefined && error.at >= since ? error : undefined;
+}
+
 function needsPerson({ code }: ReportedError): boolean {
   const { reaction } = ERROR_CODES[code];
-  return reaction === 'hold' || reaction === 'stop';
+  return reaction !== 'retry';
 }
 
 function waitingOut(end: 'source' | 'destination', { code, message }: ReportedError): Verdict {

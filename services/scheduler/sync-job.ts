@@ -11,6 +11,7 @@ import type { Connectors } from '../../connectors/registry.ts';
 import {
   captureVerdict,
   deliveryVerdict,
+  failuresSince,
   topicsOf,
   topicsVerdict,
   type Verdict,
@@ -81,7 +82,9 @@ export class SyncJob {
   private async begin(report: TimedReport<ConnectionReport> | null): Promise<void> {
     await this.options.store.jobs.start(this.job.id);
     this.change({ figures: firstFigures(report) });
-    await this.log('sync started');
+    await this.log(
+      this.job.configType === 'sync' ? 'sync started' : 'reset started: streams are copied anew',
+    );
   }
 
   private async advance(
@@ -119,9 +122,9 @@ export class SyncJob {
     report: TimedReport<ConnectionReport> | null,
   ): Promise<Verdict> {
     const sourceReport = await this.options.store.work.sourceReport(source.sourceId);
-    const verdict = captureVerdict(position, connection, source, sourceReport);
+    const verdict = captureVerdict(position, connection, source, sourceReport, this.since);
     // A destination that cannot go on fails the job now, not after a long capture.
-    const open = topicsVerdict(connection, report);
+    const open = topicsVerdict(connection, report, this.since);
     if (open.is === 'failed') return open;
     if (verdict.is !== 'met' || open.is !== 'met' || report === null) {
       return verdict.is === 'met' ? open : verdict;
@@ -145,7 +148,7 @@ export class SyncJob {
     report: TimedReport<ConnectionReport> | null,
   ): Promise<Verdict> {
     const targets = new Map(Object.entries(this.progress.targets ?? {}));
-    const verdict = deliveryVerdict(targets, connection, report);
+    const verdict = deliveryVerdict(targets, connection, report, this.since);
     if (verdict.is !== 'flush') return verdict;
     const now = this.options.clock.now();
     // Again after a while: a sink that died with the order in hand has lost it.
@@ -158,6 +161,10 @@ export class SyncJob {
       this.change({ flushedAt: now });
     }
     return { is: 'wait', kind: 'flush', why: 'destination: everything is read, flushing' };
+  }
+
+  private get since(): number {
+    return failuresSince(this.job.createdAt, this.options.clock.now());
   }
 
   private async end(

@@ -2,7 +2,7 @@ import { toPipelineError } from '../../core/errors/pipeline-error.ts';
 import type { Logger } from '../../core/observe/logger.ts';
 import { Backoff } from '../../core/run/backoff.ts';
 import type { SourceWork } from '../../core/store/work.ts';
-import type { Source } from '../../connectors/spi/source.ts';
+import type { Source, SourceStreamOptions } from '../../connectors/spi/source.ts';
 import type { KafkaClient } from '../../topics/kafka-client.ts';
 import { sourceTransactionalId } from '../../topics/naming.ts';
 import { DEFAULT_MAX_MESSAGE_BYTES } from '../../topics/produce/batch-sender.ts';
@@ -121,13 +121,12 @@ export class SourceRunner {
     }
   }
 
-  private streams(
-    registrar: TopicRegistrar,
-  ): Promise<{ stream: { namespace: string; name: string }; partitions: number }[]> {
+  private streams(registrar: TopicRegistrar): Promise<SourceStreamOptions[]> {
     return Promise.all(
-      this.options.work.streams.map(async ({ namespace, name }) => ({
+      this.options.work.streams.map(async ({ namespace, name, copy }) => ({
         stream: { namespace, name },
         partitions: await registrar.partitionsOf({ namespace, name }),
+        ...(copy === undefined ? {} : { copy }),
       })),
     );
   }

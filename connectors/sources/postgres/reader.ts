@@ -13,10 +13,11 @@ import { checkContinuity, checkSlot } from './continuity.ts';
 import { classify } from './errors.ts';
 import { StreamLane } from '../../capture/event-writer.ts';
 import { Outbox } from '../../capture/outbox.ts';
+import { wantedCopies } from '../../capture/wanted-copies.ts';
 import { detailsOf, lsnOfText, lsnText } from './position.ts';
 import { ensurePublished, publishedTables } from './publication.ts';
 import { connect, SideSession } from './session.ts';
-import { readSlot } from './slot.ts';
+import { dropSlot, readSlot } from './slot.ts';
 import { findEnded } from './stream-watch.ts';
 
 /** Hands over what the capture produces. */
@@ -130,21 +131,26 @@ export async function openReader(options: SourceOpenOptions): Promise<PostgresRe
     const lanes = options.streams.map(
       ({ stream, partitions }) => new StreamLane(stream, partitions, origin),
     );
-    const stored = options.state === null ? null : detailsOf(options.state);
-    const position = options.state === null ? null : lsnOfText(options.state.position);
+    const before = storedBefore(options);
+    const copies = wantedCopies(options.streams, lanes, before);
+    const stored = copies.afresh ? null : (before?.details ?? null);
+    const position = copies.afresh ? null : (before?.position ?? null);
     const state = new CaptureState({
-      epoch: options.state?.epoch ?? 1,
+      epoch: copies.epoch,
       slot: capture.slot,
       publication: capture.publication,
       identity,
       anchor: stored?.anchor ?? { lsn: lsnText(0n), xid: 0, tsUs: 0 },
       lanes,
-      marks: stored?.streams ?? {},
+      marks: copies.marks,
     });
     const tables = await tablesNamed(
       sql,
       lanes.map((lane) => lane.stream),
     );
+    // All log that the old slot keeps is behind the new copies; one that is stuck or lost would only
+    // be in their way.
+    if (copies.afresh && capture.create) await dropSlot(sql, capture.slot);
     if (stored === null || position === null) await checkFirstStart(sql, capture);
     else await checkContinuity(sql, capture, identity, stored, position);
     await admitStreams(sql, capture, state, tables, position);
@@ -163,6 +169,17 @@ export async function openReader(options: SourceOpenOptions): Promise<PostgresRe
     await sql.close();
     throw toPipelineError(error);
   }
+}
+
+function storedBefore({ state }: SourceOpenOptions) {
+  if (state === null) return null;
+  const details = detailsOf(state);
+  return {
+    epoch: state.epoch,
+    marks: details.streams,
+    details,
+    position: lsnOfText(state.position),
+  };
 }
 
 async function identify(

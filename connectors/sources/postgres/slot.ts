@@ -4,6 +4,10 @@ import { classify, sqlStateOf } from './errors.ts';
 import { lsnOfServer } from './position.ts';
 import { quoteIdentifier, socketOf, type SideSession } from './session.ts';
 
+/** Tries to drop a slot that a reader is just letting go of. */
+const RELEASE_ATTEMPTS = 60;
+const RELEASE_WAIT_MS = 500;
+
 export interface SlotFacts {
   readonly plugin: string;
   readonly database: string;
@@ -109,4 +113,17 @@ async function oldestTransaction(sql: SideSession): Promise<string> {
   const age = row?.['age'];
   if (age === null || age === undefined) return 'none is visible to this role';
   return `${String(row?.['others'])} running, the oldest for ${String(age)} s (pid ${String(row?.['pid'])})`;
+}
+
+export async function dropSlot(sql: SideSession, name: string): Promise<void> {
+  for (let attempt = 1; (await readSlot(sql, name)) !== null; attempt++) {
+    try {
+      await sql.query('SELECT pg_drop_replication_slot($1)', [name]);
+      return;
+    } catch (error) {
+      const busy = sqlStateOf((error as Error).cause) === '55006';
+      if (!busy || attempt >= RELEASE_ATTEMPTS) throw error;
+      await new Promise((resolve) => setTimeout(resolve, RELEASE_WAIT_MS));
+    }
+  }
 }

@@ -9,12 +9,8 @@ import { lsnOfServer, lsnText } from './position.ts';
 import { readPublications } from './publication.ts';
 import { openReader } from './reader.ts';
 import { quoteIdentifier, SideSession } from './session.ts';
-import { readSlot } from './slot.ts';
+import { dropSlot } from './slot.ts';
 import { spec } from './spec.ts';
-
-/** Tries to drop a slot that a reader is just letting go of. */
-const RELEASE_ATTEMPTS = 60;
-const RELEASE_WAIT_MS = 500;
 
 async function withSession<T>(
   raw: Record<string, unknown>,
@@ -93,19 +89,6 @@ async function release(raw: Record<string, unknown>): Promise<void> {
       await sql.query(`DROP PUBLICATION IF EXISTS ${quoteIdentifier(publication.name)}`);
     }
   });
-}
-
-async function dropSlot(sql: SideSession, name: string): Promise<void> {
-  for (let attempt = 1; (await readSlot(sql, name)) !== null; attempt++) {
-    try {
-      await sql.query('SELECT pg_drop_replication_slot($1)', [name]);
-      return;
-    } catch (error) {
-      const busy = sqlStateOf((error as Error).cause) === '55006';
-      if (!busy || attempt >= RELEASE_ATTEMPTS) throw error;
-      await new Promise((resolve) => setTimeout(resolve, RELEASE_WAIT_MS));
-    }
-  }
 }
 
 /** Postgres by logical replication: change events from the log, snapshots by COPY. */

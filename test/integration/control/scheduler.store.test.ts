@@ -184,13 +184,40 @@ describe('a sync is a barrier', () => {
   });
 
   it('fails while capture is still under way when the destination waits for a person', async () => {
-    const error = { code: 'CFG_INVALID_CONNECTOR', message: 'no table', at: 1 } as const;
+    const failed = (at: number) => {
+      const error = { code: 'CFG_INVALID_CONNECTOR', message: 'no table', at } as const;
+      return sinkSays({}, 0, { phase: 'failed', error });
+    };
     await sourceSays({ capturedThrough: null });
-    await sinkSays({}, 0, { phase: 'failed', error });
+    // From before the job: a person may have mended it since, and started the job for that.
+    await failed(Date.now() - 1000);
     const id = await sync();
     stage.startScheduler();
+    await expect
+      .poll(() => stage.store.jobs.logLines(id, 0, 10), eventually)
+      .toContainEqual(expect.stringContaining('captured nothing'));
+    expect(await statusOf(id)).toBe('running');
+    await failed(Date.now() + 1000);
     await expect.poll(() => statusOf(id), eventually).toBe('failed');
     expect((await attemptOf(id))?.failures[0]?.internalMessage).toBe('CFG_INVALID_CONNECTOR');
+  });
+
+  it('of a reset waits for the new copy, and cancels the sync that ran', async () => {
+    await sourceSays();
+    await sinkSays({});
+    const before = await versions();
+    const old = await sync();
+    const { id } = await stage.store.jobs.createReset(ids.connectionId, [stream]);
+    expect(await statusOf(old)).toBe('cancelled');
+    const wanted = (await stage.store.work.listWork()).sources[0];
+    expect(wanted?.streams).toEqual([{ ...stream, copy: String(id) }]);
+    expect(wanted?.version).not.toBe(before.source);
+    stage.startScheduler();
+    await expect
+      .poll(() => stage.store.jobs.logLines(id, 0, 10), eventually)
+      .toContainEqual(expect.stringContaining('takes up the new configuration'));
+    await sourceSays();
+    await expect.poll(() => statusOf(id), eventually).toBe('succeeded');
   });
 
   it('waits out what passes, and says what it waits for', async () => {
