@@ -65,6 +65,13 @@ export class Connections {
     );
   }
 
+  listAll(workspaceId: string): Promise<Connection[]> {
+    return this.database.query<Connection>(
+      `SELECT ${COLUMNS} FROM headrace.connection WHERE workspace_id = $1 ORDER BY created_at, id`,
+      [workspaceId],
+    );
+  }
+
   /** Active ones that wait for a clock, each with the time of its last job (null before the first). */
   scheduled(): Promise<(Connection & { readonly lastJobAt: number | null })[]> {
     return this.database.query<Connection & { lastJobAt: number | null }>(

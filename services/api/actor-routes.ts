@@ -36,6 +36,7 @@ class ActorCalls {
     const byId = Type.Object({ [id]: Uuid });
     const content = { name: Text, connectionConfiguration: Json };
     const fresh = { ...content, [definitionId]: Uuid, workspaceId: WorkspaceRef };
+    const partial = { name: Type.Optional(Text), connectionConfiguration: Type.Optional(Json) };
     const core = { connectionConfiguration: Json, [definitionId]: Uuid };
     const call = addCall.bind(null, app);
     const text = (body: unknown, field: string) => (body as Record<string, string>)[field] ?? '';
@@ -48,6 +49,21 @@ class ActorCalls {
     call(`${kind}s/get`, byId, async (body) => this.read(await this.live(text(body, id))));
     call(`${kind}s/list`, Type.Object({ workspaceId: WorkspaceRef }), (body) =>
       this.list(text(body, 'workspaceId')),
+    );
+    call(`${kind}s/search`, Type.Object({ name: Type.Optional(Text) }), (body) =>
+      this.search((body as { name?: string }).name),
+    );
+    call(`${kind}s/partial_update`, Type.Object({ [id]: Uuid, ...partial }), async (body) => {
+      const stored = await this.live(text(body, id));
+      const { name, configuration } = stored;
+      const defaults = { name, connectionConfiguration: configuration };
+      return this.update(stored.id, { ...defaults, ...(body as Partial<ActorBody>) });
+    });
+    call(`${kind}s/clone`, Type.Object({ [`${kind}CloneId`]: Uuid }), (body) =>
+      this.clone(text(body, `${kind}CloneId`)),
+    );
+    call(`${kind}s/check_connection_for_update`, Type.Object({ ...content, [id]: Uuid }), (body) =>
+      this.checkForUpdate(text(body, id), body as ActorBody),
     );
     call(`${kind}s/delete`, byId, (body) => this.remove(text(body, id)));
     call(`${kind}s/check_connection`, byId, async (body) =>
@@ -87,6 +103,29 @@ class ActorCalls {
     return { [`${this.kind}s`]: await Promise.all(actors.map((actor) => this.read(actor))) };
   }
 
+  private async search(name: string | undefined): Promise<object> {
+    const { store } = this.context;
+    const lists = await Promise.all(
+      (await store.workspaces.list()).map((each) => store.actors.list(this.kind, each.id)),
+    );
+    const found = lists.flat().filter((actor) => name === undefined || actor.name === name);
+    return { [`${this.kind}s`]: await Promise.all(found.map((actor) => this.read(actor))) };
+  }
+
+  private async clone(id: string): Promise<object> {
+    const { id: _, ...stored } = await this.live(id);
+    const actor = { ...stored, name: `${stored.name} Copy` };
+    return this.read(await this.context.store.actors.create(actor));
+  }
+
+  private async checkForUpdate(id: string, body: ActorBody): Promise<object> {
+    const stored = await this.live(id);
+    const { spec } = await this.shelf.load(stored.connector);
+    const configuration = unmaskSecrets(body.connectionConfiguration, stored.configuration);
+    checkConfig(spec, configuration);
+    return this.check({ connector: spec.name, configuration });
+  }
+
   private async remove(id: string): Promise<undefined> {
     await this.live(id);
     await this.context.store.actors.remove(this.kind, id);
@@ -120,7 +159,7 @@ class ActorCalls {
     return this.context.store.actors.getLive(this.kind, id);
   }
 
-  private async read(actor: Actor): Promise<object> {
+  async read(actor: Actor): Promise<object> {
     const { spec } = await this.shelf.load(actor.connector);
     return {
       [`${this.kind}DefinitionId`]: actor.definitionId,
@@ -151,14 +190,33 @@ interface NewActorBody extends ActorBody {
 export function addActorRoutes(app: FastifyInstance, context: ApiContext): void {
   new ActorCalls('source', context).addTo(app);
   new ActorCalls('destination', context).addTo(app);
-  addCall(app, 'sources/discover_schema', Type.Object({ sourceId: Uuid }), (body) =>
-    discover(context, body.sourceId),
+  addCall(app, 'sources/discover_schema', Type.Object({ sourceId: Uuid }), async (body) =>
+    discover(context, await context.store.actors.getLive('source', body.sourceId)),
   );
+  const unsaved = Type.Object({ sourceDefinitionId: Uuid, connectionConfiguration: Json });
+  addCall(app, 'scheduler/sources/discover_schema', unsaved, async (body) => {
+    const { spec } = await context.connectors.sources.load(body.sourceDefinitionId.toLowerCase());
+    const configuration = unmaskSecrets(body.connectionConfiguration, {});
+    checkConfig(spec, configuration);
+    return discover(context, { connector: spec.name, configuration });
+  });
+}
+
+/** Airbyte's SourceRead or DestinationRead; a deleted one too. */
+export async function actorRead(
+  context: ApiContext,
+  kind: ActorKind,
+  id: string,
+): Promise<Record<string, unknown>> {
+  const actor = await context.store.actors.get(kind, id);
+  return (await new ActorCalls(kind, context).read(actor)) as Record<string, unknown>;
 }
 
 /** A failed discovery is an answer of 200 without a catalog. */
-async function discover({ store, connectors }: ApiContext, sourceId: string): Promise<object> {
-  const actor = await store.actors.getLive('source', sourceId);
+async function discover(
+  { connectors }: ApiContext,
+  actor: Pick<Actor, 'connector' | 'configuration'>,
+): Promise<object> {
   const source = await connectors.sources.load(actor.connector);
   const { result, jobInfo } = await runJob('discover_schema', () =>
     source.discover(actor.configuration),

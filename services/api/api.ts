@@ -13,6 +13,8 @@ import {
 import { addJobRoutes } from './job-routes.ts';
 import { addResetRoutes } from './reset-routes.ts';
 import { addRegistryRoutes, type RegistryReader } from './registry-routes.ts';
+import { addStateRoutes } from './state-routes.ts';
+import { addWebBackendRoutes } from './web-backend-routes.ts';
 import { addWorkspaceRoutes } from './workspace-routes.ts';
 
 export interface ApiOptions extends ApiContext {
@@ -35,6 +37,8 @@ export function createApi(options: ApiOptions): FastifyInstance {
   addConnectionRoutes(app, options);
   addJobRoutes(app, options);
   addResetRoutes(app, options);
+  addStateRoutes(app, options);
+  addWebBackendRoutes(app, options);
   if (options.registry !== undefined) addRegistryRoutes(app, options.registry);
   return app;
 }

@@ -56,6 +56,13 @@ export const ConnectionCreate = Type.Object({ ...content, sourceId: Uuid, destin
 export const ConnectionUpdate = Type.Object({ ...content, connectionId: Uuid });
 export const ConnectionId = Type.Object({ connectionId: Uuid });
 
+export const ConnectionSearch = Type.Object({
+  name: Maybe(Text),
+  sourceId: Maybe(Uuid),
+  destinationId: Maybe(Uuid),
+  status: Maybe(Text),
+});
+
 export type ConnectionContent = Omit<Static<typeof ConnectionUpdate>, 'connectionId'>;
 export type RequestedStream = NonNullable<ConnectionContent['syncCatalog']>['streams'][number];
 

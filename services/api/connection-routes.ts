@@ -4,11 +4,13 @@ import { PipelineError } from '../../core/errors/pipeline-error.ts';
 import type { Actor } from '../../core/store/actors.ts';
 import { selectedStreams, type ConnectionDocument } from '../../core/store/connection-document.ts';
 import type { Connection } from '../../core/store/connections.ts';
+import type { Job } from '../../core/store/jobs.ts';
 import { addCall, workspaceId, type ApiContext } from './api-context.ts';
 import { checkStreams, planStreams } from './connection-plan.ts';
 import {
   ConnectionCreate,
   ConnectionId,
+  ConnectionSearch,
   ConnectionUpdate,
   keptFields,
   type ConnectionContent,
@@ -20,26 +22,52 @@ import { WorkspaceRef } from './request-body.ts';
 
 export function addConnectionRoutes(app: FastifyInstance, context: ApiContext): void {
   const { store } = context;
-  addCall(app, 'connections/create', ConnectionCreate, (body) => create(context, body));
-  addCall(app, 'connections/update', ConnectionUpdate, (body) => update(context, body));
+  addCall(app, 'connections/create', ConnectionCreate, (body) => createConnection(context, body));
+  addCall(app, 'connections/update', ConnectionUpdate, (body) => updateConnection(context, body));
   addCall(app, 'connections/get', ConnectionId, async (body) =>
-    read(await store.connections.get(body.connectionId)),
+    connectionRead(await store.connections.get(body.connectionId)),
   );
   addCall(app, 'connections/list', Type.Object({ workspaceId: WorkspaceRef }), async (body) => {
     const workspace = await workspaceId(store, body.workspaceId);
-    return { connections: (await store.connections.list(workspace)).map(read) };
+    return { connections: (await store.connections.list(workspace)).map(connectionRead) };
   });
+  addCall(app, 'connections/list_all', Type.Object({ workspaceId: WorkspaceRef }), async (body) => {
+    const workspace = await workspaceId(store, body.workspaceId);
+    return { connections: (await store.connections.listAll(workspace)).map(connectionRead) };
+  });
+  addCall(app, 'connections/search', ConnectionSearch, (body) => search(context, body));
   addCall(app, 'connections/delete', ConnectionId, async (body) => {
     await store.connections.remove(body.connectionId);
     return undefined;
   });
-  addCall(app, 'connections/sync', ConnectionId, (body) => sync(context, body.connectionId));
+  addCall(app, 'connections/sync', ConnectionId, async (body) =>
+    jobInfo(store, await startSync(context, body.connectionId)),
+  );
   addCall(app, 'connections/status', ConnectionId, (body) =>
     connectionStatus(store, body.connectionId),
   );
 }
 
-async function create(context: ApiContext, body: Static<typeof ConnectionCreate>): Promise<object> {
+/** Those that have every field asked for. */
+async function search(
+  { store }: ApiContext,
+  wanted: Static<typeof ConnectionSearch>,
+): Promise<object> {
+  const lists = await Promise.all(
+    (await store.workspaces.list()).map((each) => store.connections.list(each.id)),
+  );
+  const fields = Object.entries(wanted).filter(([name]) => name in ConnectionSearch.properties);
+  const found = lists
+    .flat()
+    .map(connectionRead)
+    .filter((each) => fields.every(([name, value]) => each[name] === value));
+  return { connections: found };
+}
+
+export async function createConnection(
+  context: ApiContext,
+  body: Static<typeof ConnectionCreate>,
+): Promise<Record<string, unknown>> {
   const { store } = context;
   const source = await store.actors.getLive('source', body.sourceId);
   const destination = await store.actors.getLive('destination', body.destinationId);
@@ -66,10 +94,13 @@ async function create(context: ApiContext, body: Static<typeof ConnectionCreate>
     status: body.status ?? 'active',
     document,
   });
-  return read(connection);
+  return connectionRead(connection);
 }
 
-async function update(context: ApiContext, body: Static<typeof ConnectionUpdate>): Promise<object> {
+export async function updateConnection(
+  context: ApiContext,
+  body: Static<typeof ConnectionUpdate>,
+): Promise<Record<string, unknown>> {
   const { store } = context;
   const old = await store.connections.get(body.connectionId);
   if (old.status === 'deprecated') {
@@ -83,7 +114,7 @@ async function update(context: ApiContext, body: Static<typeof ConnectionUpdate>
   const status = body.status ?? old.status;
   const document = await updatedDocument(context, old, body);
   await store.connections.update(old.id, { status, document });
-  return read({ ...old, status, document });
+  return connectionRead({ ...old, status, document });
 }
 
 async function updatedDocument(
@@ -120,17 +151,16 @@ async function updatedDocument(
 }
 
 /** Answers at once, however long the sync takes: orchestrators give up after five seconds. */
-async function sync({ store }: ApiContext, connectionId: string): Promise<object> {
+export async function startSync({ store }: ApiContext, connectionId: string): Promise<Job> {
   const { document } = await store.connections.get(connectionId);
   const streams = selectedStreams(document).map(({ stream: { name, namespace } }) => ({
     name,
     ...(namespace === undefined ? {} : { namespace }),
   }));
-  const job = await store.jobs.create(connectionId, streams);
-  return jobInfo(store, job);
+  return store.jobs.create(connectionId, streams);
 }
 
-function read(connection: Connection): object {
+export function connectionRead(connection: Connection): Record<string, unknown> {
   return {
     connectionId: connection.id,
     workspaceId: connection.workspaceId,

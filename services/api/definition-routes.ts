@@ -17,10 +17,12 @@ export function addDefinitionRoutes(app: FastifyInstance, context: ApiContext): 
 
 function addKind(app: FastifyInstance, kind: ActorKind, shelf: Shelf): void {
   const idField = `${kind}DefinitionId`;
-  addCall(app, `${kind}_definitions/list`, Type.Object({}), async () => {
-    const loaded = await Promise.all(shelf.names.map((name) => shelf.load(name)));
-    return { [`${kind}Definitions`]: loaded.map(({ spec }) => definition(kind, spec)) };
-  });
+  for (const list of ['list', 'list_for_workspace', 'list_latest']) {
+    addCall(app, `${kind}_definitions/${list}`, Type.Object({}), async () => {
+      const loaded = await Promise.all(shelf.names.map((name) => shelf.load(name)));
+      return { [`${kind}Definitions`]: loaded.map(({ spec }) => definition(kind, spec)) };
+    });
+  }
   const byId = Type.Object({ [idField]: Uuid });
   addCall(app, `${kind}_definitions/get`, byId, async (body) =>
     definition(kind, await specOf(shelf, body[idField] as string)),

@@ -4,7 +4,10 @@ import Type, { type Static } from 'typebox';
 import { addCall, type ApiContext } from './api-context.ts';
 import { parseJson } from './http-server.ts';
 import { attemptRead, jobInfo, jobRead } from './job-shapes.ts';
-import { bodyReader, InvalidRequest, Text } from './request-body.ts';
+import { ConnectionId } from './connection-requests.ts';
+import { startSync } from './connection-routes.ts';
+import { resetStreams } from './reset-routes.ts';
+import { bodyReader, InvalidRequest, Text, Uuid } from './request-body.ts';
 
 const PAGE_SIZE = 200;
 
@@ -24,6 +27,11 @@ const JobList = Type.Object({
   ),
 });
 
+const JobCreate = Type.Object({
+  connectionId: Uuid,
+  jobType: Type.Enum(['sync', 'reset', 'refresh', 'clear']),
+});
+
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 export function addJobRoutes(app: FastifyInstance, context: ApiContext): void {
@@ -36,6 +44,24 @@ export function addJobRoutes(app: FastifyInstance, context: ApiContext): void {
     await store.jobs.cancel(job.id);
     return jobInfo(store, await store.jobs.get(job.id));
   });
+  addCall(app, 'jobs/get_light', JobId, async (body) => ({ job: jobRead(await find(body)) }));
+  addCall(app, 'jobs/get_without_logs', JobId, async (body) => {
+    const job = await find(body);
+    const attempts = await store.jobs.attempts([job.id]);
+    return {
+      job: jobRead(job),
+      attempts: attempts.map((each) => ({ attempt: attemptRead(each), logs: { logLines: [] } })),
+    };
+  });
+  addCall(app, 'jobs/get_last_replication_job', ConnectionId, async (body) => {
+    const job = await store.jobs.last(body.connectionId);
+    return job === null ? {} : { job: jobRead(job) };
+  });
+  addCall(app, 'jobs/create', JobCreate, async ({ connectionId, jobType }) =>
+    jobType === 'sync'
+      ? jobInfo(store, await startSync(context, connectionId))
+      : resetStreams(context, connectionId),
+  );
   addListByGet(app, context);
 }
 

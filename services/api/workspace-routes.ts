@@ -11,6 +11,9 @@ export function addWorkspaceRoutes(app: FastifyInstance, { store }: ApiContext):
   addCall(app, 'workspaces/get', Type.Object({ workspaceId: WorkspaceRef }), async (body) =>
     read(await store.workspaces.get(await workspaceId(store, body.workspaceId))),
   );
+  addCall(app, 'workspaces/get_by_slug', Type.Object({ slug: WorkspaceRef }), async (body) =>
+    read(await store.workspaces.get(await workspaceId(store, body.slug))),
+  );
 }
 
 function read(workspace: Workspace): object {

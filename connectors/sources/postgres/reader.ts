@@ -123,14 +123,7 @@ export async function openReader(options: SourceOpenOptions): Promise<PostgresRe
   const sql = new SideSession(config, 'side');
   try {
     const identity = await identify(options, config);
-    const origin = {
-      connector: 'postgres',
-      serverName: options.serverName,
-      database: config.database,
-    };
-    const lanes = options.streams.map(
-      ({ stream, partitions }) => new StreamLane(stream, partitions, origin),
-    );
+    const lanes = lanesOf(options, config.database);
     const before = storedBefore(options);
     const copies = wantedCopies(options.streams, lanes, before);
     const stored = copies.afresh ? null : (before?.details ?? null);
@@ -169,6 +162,11 @@ export async function openReader(options: SourceOpenOptions): Promise<PostgresRe
     await sql.close();
     throw toPipelineError(error);
   }
+}
+
+function lanesOf({ serverName, streams }: SourceOpenOptions, database: string): StreamLane[] {
+  const origin = { connector: 'postgres', serverName, database };
+  return streams.map(({ stream, partitions }) => new StreamLane(stream, partitions, origin));
 }
 
 function storedBefore({ state }: SourceOpenOptions) {

@@ -1,0 +1,88 @@
+import type { FastifyInstance } from 'fastify';
+import Type from 'typebox';
+import type { Connection } from '../../core/store/connections.ts';
+import { actorRead } from './actor-routes.ts';
+import { addCall, workspaceId, type ApiContext } from './api-context.ts';
+import { ConnectionCreate, ConnectionId, ConnectionUpdate } from './connection-requests.ts';
+import { connectionRead, createConnection, updateConnection } from './connection-routes.ts';
+import { Uuid, WorkspaceRef } from './request-body.ts';
+
+const List = Type.Object({
+  workspaceId: WorkspaceRef,
+  sourceId: Type.Optional(Type.Array(Uuid)),
+  destinationId: Type.Optional(Type.Array(Uuid)),
+});
+
+/** What octavia and Airbyte's own pages call: a connection together with its ends and last job. */
+export function addWebBackendRoutes(app: FastifyInstance, context: ApiContext): void {
+  const { store } = context;
+  const whole = async (id: unknown) => wholeRead(context, await store.connections.get(String(id)));
+  addCall(app, 'web_backend/connections/create', ConnectionCreate, async (body) =>
+    whole((await createConnection(context, body))['connectionId']),
+  );
+  addCall(app, 'web_backend/connections/update', ConnectionUpdate, async (body) =>
+    whole((await updateConnection(context, body))['connectionId']),
+  );
+  addCall(app, 'web_backend/connections/get', ConnectionId, (body) => whole(body.connectionId));
+  addCall(app, 'web_backend/connections/list', List, async (body) => {
+    const all = await store.connections.list(await workspaceId(store, body.workspaceId));
+    const asked = all.filter(
+      (each) =>
+        (body.sourceId?.includes(each.sourceId) ?? true) &&
+        (body.destinationId?.includes(each.destinationId) ?? true),
+    );
+    return { connections: await Promise.all(asked.map((each) => listItem(context, each))) };
+  });
+  addCall(app, 'web_backend/geographies/list', Type.Object({}), () =>
+    Promise.resolve({ geographies: ['auto'] }),
+  );
+}
+
+async function wholeRead(context: ApiContext, connection: Connection): Promise<object> {
+  return {
+    ...connectionRead(connection),
+    source: await actorRead(context, 'source', connection.sourceId),
+    destination: await actorRead(context, 'destination', connection.destinationId),
+    operations: [],
+    ...(await lastJob(context, connection)),
+    schemaChange: 'no_change',
+    notifySchemaChanges: connection.document['notifySchemaChanges'] ?? false,
+    notifySchemaChangesByEmail: connection.document['notifySchemaChangesByEmail'] ?? false,
+    nonBreakingChangesPreference: connection.document['nonBreakingChangesPreference'] ?? 'ignore',
+  };
+}
+
+async function listItem(context: ApiContext, connection: Connection): Promise<object> {
+  const { connectionId, name, scheduleType, scheduleData, status } = connectionRead(connection);
+  const { connectionConfiguration: _s, ...source } = await actorRead(
+    context,
+    'source',
+    connection.sourceId,
+  );
+  const { connectionConfiguration: _d, ...destination } = await actorRead(
+    context,
+    'destination',
+    connection.destinationId,
+  );
+  return {
+    connectionId,
+    name,
+    scheduleType,
+    ...(scheduleData === undefined ? {} : { scheduleData }),
+    status,
+    source,
+    destination,
+    ...(await lastJob(context, connection)),
+    schemaChange: 'no_change',
+  };
+}
+
+async function lastJob({ store }: ApiContext, { id }: Connection): Promise<object> {
+  const job = await store.jobs.last(id);
+  if (job === null) return { isSyncing: false };
+  return {
+    isSyncing: ['pending', 'running', 'incomplete'].includes(job.status),
+    latestSyncJobCreatedAt: Math.floor(job.createdAt / 1000),
+    latestSyncJobStatus: job.status,
+  };
+}
