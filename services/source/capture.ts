@@ -21,8 +21,8 @@ export interface CaptureOptions {
   topicOf(stream: StreamId): string;
   /** Told when a batch has been taken over, and when it is committed. */
   readonly watch: {
-    handedOver(): void;
-    committed(batch: SourceBatch, seconds: number): void;
+    handedOver(batch: SourceBatch): void;
+    committed(seconds: number): void;
   };
 }
 
@@ -39,7 +39,7 @@ export async function capture(options: CaptureOptions): Promise<void> {
   for (;;) {
     const batch = await reader.next();
     if (batch === null) return;
-    watch.handedOver();
+    watch.handedOver(batch);
     const parts = topicParts(batch, options);
     await failpoint('source.before_produce');
     const started = performance.now();
@@ -50,7 +50,7 @@ export async function capture(options: CaptureOptions): Promise<void> {
     await writer.commit([...parts, positions.part(sourceId, batch.state)]);
     await failpoint('source.after_commit');
     reader.acknowledge(batch);
-    watch.committed(batch, (performance.now() - started) / 1000);
+    watch.committed((performance.now() - started) / 1000);
     if (snapshotting && reader.progress().phase === 'streaming') {
       snapshotting = false;
       writer = await options.reopen(writer, STREAMING_TRANSACTION_MS);

@@ -17,6 +17,7 @@ export class SourceStatus {
   private error: ReportedError | undefined;
   private reader: SourceReader | null = null;
   private inFlight = false;
+  private pending = { records: 0, bytes: 0 };
 
   constructor(work: SourceWork) {
     this.work = work;
@@ -27,21 +28,28 @@ export class SourceStatus {
   reading(reader: SourceReader): void {
     this.reader = reader;
     this.inFlight = false;
+    this.pending = { records: 0, bytes: 0 };
     this.error = undefined;
   }
 
-  /** `next` has handed a batch over that is not committed yet. */
-  handedOver(): void {
+  /** `next` has handed a batch over that is not committed yet; it may be one of several in a
+   * transaction. */
+  handedOver(batch: SourceBatch): void {
     this.inFlight = true;
+    this.pending.records += batch.records;
+    this.pending.bytes += batch.bytes;
+    if (batch.committedAtMs > 0) this.lastCommitMs = batch.committedAtMs;
   }
 
-  committed(batch: SourceBatch, seconds: number): void {
+  /** Everything handed over is committed. */
+  committed(seconds: number): void {
+    const { records, bytes } = this.pending;
     this.inFlight = false;
-    this.records += batch.records;
-    this.bytes += batch.bytes;
-    if (batch.committedAtMs > 0) this.lastCommitMs = batch.committedAtMs;
-    metrics.capturedRecords.inc(this.labels, batch.records);
-    metrics.capturedBytes.inc(this.labels, batch.bytes);
+    this.pending = { records: 0, bytes: 0 };
+    this.records += records;
+    this.bytes += bytes;
+    metrics.capturedRecords.inc(this.labels, records);
+    metrics.capturedBytes.inc(this.labels, bytes);
     metrics.transactionSeconds.observe({ source: this.work.sourceName }, seconds);
   }
 
