@@ -14,6 +14,7 @@ export function stopsStreamOnly(error: PipelineError): boolean {
     error.code === 'EVT_TOO_LARGE' ||
     error.code === 'SRC_NO_REPLICA_IDENTITY' ||
     error.code === 'SRC_STREAM_GONE' ||
+    error.code === 'SRC_TABLE_CHANGED' ||
     error.code === 'SRC_PUBLICATION_MISSING' ||
     error.code === 'SRC_LOG_INCOMPLETE' ||
     error.code.startsWith('SCH_')

@@ -573,6 +573,13 @@ export const ERROR_CODES = {
     http: 409,
     fix: 'Remove the stream from its connections, or take a new snapshot if a table of that name exists again.',
   },
+  SRC_TABLE_CHANGED: {
+    reaction: 'resync',
+    origin: 'source',
+    type: 'config_error',
+    http: 409,
+    fix: 'The change gave rows that are not touched since other values, which the log does not carry: take a new snapshot of the stream.',
+  },
   SRC_VALUE: {
     reaction: 'hold',
     origin: 'source',

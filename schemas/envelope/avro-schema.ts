@@ -1,4 +1,4 @@
-import { KIND_IN_AVRO, type ColumnKind, type ColumnType } from '../values/column-type.ts';
+import { KIND_IN_AVRO, type ColumnKind } from '../values/column-type.ts';
 import type { Column, StreamSchema } from './stream-schema.ts';
 
 /**
@@ -25,6 +25,8 @@ export interface AvroRecord extends AvroObject {
 
 const COLUMN_TYPE = '__debezium.source.column.type';
 const COLUMN_NAME = '__debezium.source.column.name';
+const INITIAL_TEXT = 'headrace.initial';
+const INITIAL_AVRO = 'headrace.initial.avro';
 
 /** Fields of the source block in the order they are encoded: what a stream's events share comes
  * first, so that an encoder copies it as one prepared run of bytes. */
@@ -133,6 +135,10 @@ function columnAvroType(column: Column, fieldName: string): AvroSchema {
   if (fieldName !== column.name) parameters[COLUMN_NAME] = column.name;
   if (precision !== undefined) parameters['precision'] = String(precision);
   if (scale !== undefined) parameters['scale'] = String(scale);
+  if (column.initial !== undefined) {
+    parameters[INITIAL_TEXT] = column.initial.text;
+    parameters[INITIAL_AVRO] = column.initial.avro;
+  }
   return {
     type: avro.primitive,
     ...(avro.connectType === undefined ? {} : { 'connect.type': avro.connectType }),
@@ -151,12 +157,14 @@ export function columnsOfRow(row: AvroRecord): Column[] {
   });
 }
 
-function columnOfAvro(name: string, avro: AvroObject | string): { name: string; type: ColumnType } {
+function columnOfAvro(name: string, avro: AvroObject | string): Omit<Column, 'inKey'> {
   const object: AvroObject = typeof avro === 'string' ? { type: avro } : avro;
   const parameters = (object['connect.parameters'] ?? {}) as Record<string, string>;
   const precision = parameters['precision'];
   const scale = parameters['scale'];
   const native = parameters[COLUMN_TYPE];
+  const text = parameters[INITIAL_TEXT];
+  const bytes = parameters[INITIAL_AVRO];
   return {
     name: parameters[COLUMN_NAME] ?? name,
     type: {
@@ -165,6 +173,7 @@ function columnOfAvro(name: string, avro: AvroObject | string): { name: string; 
       ...(scale === undefined ? {} : { scale: Number(scale) }),
       ...(native === undefined ? {} : { native }),
     },
+    ...(text === undefined || bytes === undefined ? {} : { initial: { text, avro: bytes } }),
   };
 }
 
@@ -194,7 +203,7 @@ function kindOfAvro(avro: AvroObject): ColumnKind {
 /** The row record inside an envelope schema. */
 export function rowOfEnvelope(envelope: AvroRecord): AvroRecord {
   const before = envelope.fields.find((field) => field.name === 'before');
-  return (before?.type as readonly AvroSchema[])[1] as AvroRecord;
+  return ((before as AvroField).type as readonly AvroSchema[])[1] as AvroRecord;
 }
 
 /** Subjects under which a topic's schemas are registered, as the Confluent registry names them. */

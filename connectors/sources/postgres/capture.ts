@@ -11,7 +11,7 @@ import { EventWriter, stopsStreamOnly } from '../../capture/event-writer.ts';
 import type { Outbox } from '../../capture/outbox.ts';
 import { lsnOfText, lsnText, type ChunkMark } from './position.ts';
 import type { PublishedTable } from './publication.ts';
-import { compileRelation, type Relation } from './relations.ts';
+import { followRelation, type Relation } from './relations.ts';
 import { connect, type SideSession } from './session.ts';
 import { abandonSession, createSlot, readSlot, type ExportedSnapshot } from './slot.ts';
 import { Snapshot } from './snapshot.ts';
@@ -165,7 +165,7 @@ export class Capture {
       outbox: parts.outbox,
       writer: this.writer,
       errands: {
-        compile: (relation) => this.errand(() => this.compile(relation)),
+        compile: (relations) => this.errand(() => this.compile(relations)),
         complete: (relation, message, answer) =>
           this.errand(async () => answer(await completeUpdate(relation, message, parts.sql))),
       },
@@ -173,7 +173,7 @@ export class Capture {
     this.wal = wal;
     this.acked = position > this.acked ? position : this.acked;
     this.session = new WalSession(client, this.handler(wal), this.frameLimit, SILENCE_MS);
-    this.watch = new StreamWatch(parts.sql, parts.capture, state);
+    this.watch = new StreamWatch(parts.sql, parts.capture, state, this.types);
     await this.session.start(parts.capture.slot, requestedStart, await this.watch.publications());
     this.say(undefined);
     this.phase = 'streaming';
@@ -256,24 +256,21 @@ export class Capture {
     );
   }
 
-  private async compile(relation: Relation): Promise<void> {
+  private async compile(relations: readonly Relation[]): Promise<void> {
     const { state, sql, open } = this.parts;
-    const { lane } = relation;
-    if (lane === null) return;
-    try {
-      const mark = state.mark(lane.label);
-      const codec = await compileRelation(
-        relation.message,
-        mark,
-        sql,
-        this.types,
-        open.registerSchema,
-      );
-      relation.codec = codec;
-    } catch (error) {
-      const failure = toPipelineError(error);
-      if (!stopsStreamOnly(failure)) throw failure;
-      this.wal?.stop(lane, failure);
+    for (const relation of relations) {
+      const { lane, message } = relation;
+      if (lane === null) continue;
+      try {
+        const mark = state.mark(lane.label);
+        const followed = await followRelation(message, mark, sql, this.types, open.registerSchema);
+        if (followed.mark !== undefined) state.setMark(lane.label, followed.mark);
+        relation.codec = followed.codec;
+      } catch (error) {
+        const failure = toPipelineError(error);
+        if (!stopsStreamOnly(failure)) throw failure;
+        this.wal?.stop(lane, failure);
+      }
     }
   }
 

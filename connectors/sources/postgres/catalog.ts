@@ -1,6 +1,7 @@
 import { PipelineError } from '../../../core/errors/pipeline-error.ts';
 import { streamLabel, type StreamId } from '../../../schemas/catalog/stream-id.ts';
 import type { SideSession } from './session.ts';
+import { KEY_SQL } from './table-shape.ts';
 
 /** What the server's catalog says of one table. */
 export interface TableFacts {
@@ -33,23 +34,12 @@ export function hasIdentity(table: TableFacts): boolean {
   return table.replicaIdentity === 'f' || table.key.length > 0;
 }
 
-// A deferrable key cannot identify rows in the log; columns that are merely included are no key.
-const KEY_SQL = `
-  SELECT i.indrelid, json_agg(a.attname ORDER BY k.ord)::text AS key
-  FROM pg_index i
-  JOIN pg_class kc ON kc.oid = i.indrelid
-  CROSS JOIN LATERAL unnest(i.indkey) WITH ORDINALITY AS k(attnum, ord)
-  JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
-  WHERE k.ord <= i.indnkeyatts AND i.indisvalid AND i.indimmediate
-    AND CASE kc.relreplident WHEN 'i' THEN i.indisreplident WHEN 'n' THEN false
-        ELSE i.indisprimary END`;
-
 const TABLES_SQL = `
   SELECT c.oid, n.nspname, c.relname, c.relkind, c.relreplident, c.reltuples,
     CASE WHEN c.relkind = 'p' THEN 0
       ELSE pg_relation_size(c.oid) / current_setting('block_size')::int END AS blocks,
-    (SELECT string_agg(coalesce(pg_relation_filenode(l.relid), 0)::text, ',' ORDER BY l.relid)
-      FROM pg_partition_tree(c.oid) AS l WHERE l.isleaf) AS files,
+    coalesce((SELECT string_agg(coalesce(pg_relation_filenode(l.relid), 0)::text, ',' ORDER BY l.relid)
+      FROM pg_partition_tree(c.oid) AS l WHERE l.isleaf), pg_relation_filenode(c.oid)::text) AS files,
     has_table_privilege(c.oid, 'SELECT') AND has_schema_privilege(n.oid, 'USAGE') AS selectable,
     (SELECT json_agg(json_build_array(a.attname, a.atttypid::int8, a.atttypmod, a.attnotnull,
         a.attgenerated <> '') ORDER BY a.attnum)::text
@@ -103,14 +93,14 @@ function tableOfRow(row: Record<string, unknown>): TableFacts {
   };
 }
 
-/** Key columns by the catalog of now, for a relation message, which does not tell their order. */
-export async function keyOf(sql: SideSession, oid: number): Promise<readonly string[]> {
-  const [row] = await sql.query(`${KEY_SQL} AND i.indrelid = $1 GROUP BY i.indrelid`, [oid]);
-  return JSON.parse(String(row?.['key'] ?? '[]')) as string[];
-}
-
 export function streamGone(label: string): PipelineError {
   return new PipelineError('SRC_STREAM_GONE', `table ${label} does not exist any more`, {
+    details: { stream: label },
+  });
+}
+
+export function tableRenamed(label: string, now: string): PipelineError {
+  return new PipelineError('SRC_STREAM_GONE', `table ${label} was renamed to ${now}`, {
     details: { stream: label },
   });
 }

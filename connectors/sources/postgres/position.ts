@@ -1,6 +1,7 @@
 import { PipelineError } from '../../../core/errors/pipeline-error.ts';
 import type { StreamMark as CommonMark } from '../../capture/stream-states.ts';
 import type { SourceState } from '../../spi/source.ts';
+import type { KnownShape } from './shape-change.ts';
 
 /**
  * A place in the server's log is a 64-bit LSN: a bigint here (once per transaction, never per row),
@@ -28,6 +29,8 @@ export function lsnForServer(lsn: bigint): string {
 export interface StreamMark extends CommonMark {
   /** The table itself: another one under the same name is not this stream's continuation. */
   readonly oid?: number;
+  /** Its columns as the topic's events have them, with the catalog's numbers. */
+  readonly shape?: KnownShape;
   /** Its entries in the publications when it was copied; one of them must still be there. */
   readonly published?: readonly string[];
 }

@@ -8,6 +8,7 @@ import type {
 import { Capture } from './capture.ts';
 import { CaptureState, type Mark, type ServerIdentity } from './capture-state.ts';
 import { streamGone, tablesNamed, type TableFacts } from './catalog.ts';
+import { TypeRegistry } from './column-types.ts';
 import { captureOf, parseConfig, type CaptureConfig } from './config.ts';
 import { checkContinuity, checkSlot } from './continuity.ts';
 import { classify } from './errors.ts';
@@ -219,7 +220,7 @@ async function admitStreams(
   position: bigint | null,
 ): Promise<void> {
   const at = position ?? 0n;
-  for (const { lane, error } of await findEnded(sql, capture, state)) {
+  for (const { lane, error } of await findEnded(sql, capture, state, new TypeRegistry(sql))) {
     state.stop(lane.label, error, lsnText(at));
   }
   const fresh: TableFacts[] = [];

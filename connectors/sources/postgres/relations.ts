@@ -1,48 +1,60 @@
 import { PipelineError } from '../../../core/errors/pipeline-error.ts';
 import type { StreamId } from '../../../schemas/catalog/stream-id.ts';
-import type { StreamSchema } from '../../../schemas/envelope/stream-schema.ts';
+import type { InitialValue, StreamSchema } from '../../../schemas/envelope/stream-schema.ts';
 import type { SourceOpenOptions } from '../../spi/source.ts';
-import { keyOf } from './catalog.ts';
-import type { TypeRegistry } from './column-types.ts';
+import { AvroWriter } from '../../../schemas/avro/avro-writer.ts';
+import { KIND_IN_AVRO } from '../../../schemas/values/column-type.ts';
+import { streamGone } from './catalog.ts';
+import type { EncodedType, TypeRegistry } from './column-types.ts';
 import type { StreamLane } from '../../capture/event-writer.ts';
 import type { RelationMessage } from './pgoutput.ts';
 import type { StreamMark } from './position.ts';
 import { RowCodec } from '../../capture/row-codec.ts';
 import type { SideSession } from './session.ts';
+import { followShape, type KnownShape } from './shape-change.ts';
+import { readShapes } from './table-shape.ts';
 
 /** A table as the stream last described it. */
 export interface Relation {
   readonly message: RelationMessage;
-  /** The message's bytes: the same again need no second look. */
-  readonly raw: Buffer;
   /** Null for a table that is none of ours. */
   readonly lane: StreamLane | null;
   codec: RowCodec | null;
 }
 
-/** The shape of a table from its columns, by whichever way they came to us; registered and compiled. */
+/** What a relation message was found to be. */
+export interface FollowedRelation {
+  readonly codec: RowCodec;
+  /** The mark with what is known of the table now; undefined when the stream has none. */
+  readonly mark: StreamMark | undefined;
+}
+
+/** The shape of a table from its columns, by whichever way they came to us; registered and compiled.
+ * `initials` are the values of older rows in columns that were added, as the server prints them. */
 export async function compileShape(
   shape: {
     readonly stream: StreamId;
     readonly key: readonly string[];
-    readonly columns: readonly {
-      readonly name: string;
-      readonly type: number;
-      readonly mod: number;
-    }[];
+    readonly columns: readonly { readonly name: string }[];
+    readonly resolved: readonly EncodedType[];
+    readonly initials: ReadonlyMap<string, string>;
   },
-  types: TypeRegistry,
   registerSchema: SourceOpenOptions['registerSchema'],
 ): Promise<RowCodec> {
-  const resolved = await types.resolve(shape.columns);
+  const { stream, key, resolved, initials } = shape;
   const schema: StreamSchema = {
-    stream: shape.stream,
-    key: shape.key,
-    columns: shape.columns.map((column, index) => ({
-      name: column.name,
-      type: (resolved[index] as (typeof resolved)[number]).type,
-      inKey: shape.key.includes(column.name),
-    })),
+    stream,
+    key,
+    columns: shape.columns.map(({ name }, index) => {
+      const encoded = resolved[index] as EncodedType;
+      const initial = initials.get(name);
+      return {
+        name,
+        type: encoded.type,
+        inKey: key.includes(name),
+        ...(initial === undefined ? {} : { initial: initialValue(initial, encoded) }),
+      };
+    }),
   };
   const ids = await registerSchema(schema);
   return new RowCodec(
@@ -52,17 +64,44 @@ export async function compileShape(
   );
 }
 
+function initialValue(printed: string, { type, encode }: EncodedType): InitialValue {
+  const bytes = Buffer.from(printed);
+  const out = new AvroWriter(2 * bytes.length + 64);
+  encode(out, bytes, 0, bytes.length);
+  const cell = out.bytes.subarray(0, out.pos);
+  const isText = KIND_IN_AVRO[type.kind].primitive === 'string';
+  const text = isText ? textOfAvro(cell) : printed;
+  return { text, avro: cell.toString('base64') };
+}
+
+/** An Avro string without its length. */
+function textOfAvro(cell: Buffer): string {
+  let start = 0;
+  while (((cell[start++] as number) & 0x80) !== 0);
+  return cell.toString('utf8', start);
+}
+
+export function initialsOf(shape: KnownShape | undefined): ReadonlyMap<string, string> {
+  const columns = shape?.columns ?? [];
+  return new Map(
+    columns.flatMap(({ name, initial }) =>
+      initial === undefined ? [] : [[name, initial] as const],
+    ),
+  );
+}
+
 /**
- * Compiles what a relation message describes. The wire marks the identity's columns but neither their
- * order nor, under REPLICA IDENTITY FULL, which of them are the key: the catalog tells that.
+ * Compiles what a relation message describes, after comparing it with what is known of the table. The
+ * wire marks the identity's columns but neither their order nor, under REPLICA IDENTITY FULL, which
+ * of them are the key, nor which column a name belongs to: the catalog tells that.
  */
-export async function compileRelation(
+export async function followRelation(
   message: RelationMessage,
   mark: StreamMark | undefined,
   sql: SideSession,
   types: TypeRegistry,
   registerSchema: SourceOpenOptions['registerSchema'],
-): Promise<RowCodec> {
+): Promise<FollowedRelation> {
   const label = `${message.namespace}.${message.name}`;
   if (mark?.oid !== undefined && mark.oid !== message.oid) {
     throw new PipelineError(
@@ -71,10 +110,35 @@ export async function compileRelation(
       { details: { stream: label } },
     );
   }
-  const key = keyOfRelation(message, await keyOf(sql, message.oid), mark?.key);
+  const shape = (await readShapes(sql, [message.oid])).get(message.oid);
+  if (shape === undefined) throw streamGone(label);
+  const resolved = await types.resolve(message.columns);
+  const known = mark?.shape;
+  const wire = message.columns.map(({ name, type, mod }, index) => {
+    return { name, type, mod, native: nativeOf(resolved[index]) };
+  });
+  const next =
+    known === undefined ? known : await followShape(sql, known, shape, wire, mark?.key ?? []);
+  const key = keyOfRelation(message, shape.key, mark?.key);
   refuseOtherKey(label, key, mark?.key);
-  const stream = { namespace: message.namespace, name: message.name };
-  return compileShape({ stream, key, columns: message.columns }, types, registerSchema);
+  const codec = await compileShape(
+    {
+      stream: { namespace: message.namespace, name: message.name },
+      key,
+      columns: message.columns,
+      resolved,
+      initials: initialsOf(next),
+    },
+    registerSchema,
+  );
+  return {
+    codec,
+    mark: mark === undefined || next === undefined ? mark : { ...mark, shape: next },
+  };
+}
+
+export function nativeOf(type: EncodedType | undefined): string {
+  return type?.type.native ?? '';
 }
 
 function keyOfRelation(
@@ -82,11 +146,7 @@ function keyOfRelation(
   catalogKey: readonly string[],
   storedKey: readonly string[] | undefined,
 ): readonly string[] {
-  const names = new Set(message.columns.map((column) => column.name));
-  if (message.replicaIdentity === 'f') {
-    const key = storedKey ?? catalogKey;
-    return key.every((name) => names.has(name)) ? key : [];
-  }
+  if (message.replicaIdentity === 'f') return keyOfWholeRows(catalogKey, storedKey);
   const marked = message.columns.filter((column) => column.identity).map((column) => column.name);
   for (const key of [storedKey, catalogKey]) {
     if (key?.length === marked.length && marked.every((name) => key.includes(name))) return key;
@@ -94,8 +154,22 @@ function keyOfRelation(
   return marked;
 }
 
+/** Whole rows tell no key. One that the table lost since would fold different rows into one. */
+function keyOfWholeRows(
+  catalogKey: readonly string[],
+  storedKey: readonly string[] | undefined,
+): readonly string[] {
+  if (storedKey === undefined || storedKey.length === 0) return storedKey ?? catalogKey;
+  return isSameKey(storedKey, catalogKey) ? storedKey : catalogKey;
+}
+
+/** The same columns, in whichever order. */
+export function isSameKey(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === b.length && a.every((name) => b.includes(name));
+}
+
 /** Rows of a stream whose key changes under way would land beside their older selves. */
-function refuseOtherKey(
+export function refuseOtherKey(
   label: string,
   key: readonly string[],
   stored: readonly string[] | undefined,

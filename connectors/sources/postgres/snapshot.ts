@@ -18,10 +18,12 @@ import {
 import type { Outbox } from '../../capture/outbox.ts';
 import { lsnText, type ChunkMark, type StreamMark } from './position.ts';
 import type { PublishedTable } from './publication.ts';
-import { compileShape } from './relations.ts';
+import { compileShape, initialsOf, nativeOf } from './relations.ts';
 import type { RowCodec } from '../../capture/row-codec.ts';
 import { connect, quoteIdentifier, quoteLiteral, socketOf, type SideSession } from './session.ts';
+import { copiedShape, type KnownShape } from './shape-change.ts';
 import type { ExportedSnapshot } from './slot.ts';
+import { readShapes } from './table-shape.ts';
 
 const READERS = 2;
 /** A table is read in pieces of this many blocks, so that several readers share it. */
@@ -122,21 +124,30 @@ export class Snapshot {
     }
   }
 
-  private markOf(done: boolean, table?: TableFacts): StreamMark {
+  private markOf(done: boolean, table?: TableFacts, shape?: KnownShape): StreamMark {
     const label = table === undefined ? '' : streamLabel(table.stream);
     const published = this.plan.published.get(label)?.entries ?? [];
     const from = lsnText(this.plan.exported.consistentPoint);
     return table === undefined
       ? { from, done }
-      : { from, done, key: table.key, oid: table.oid, published };
+      : {
+          from,
+          done,
+          key: table.key,
+          oid: table.oid,
+          published,
+          ...(shape === undefined ? {} : { shape }),
+        };
   }
 
   private async copyTable(lane: StreamLane): Promise<void> {
     const { plan } = this;
     const table = await this.lockTable(lane);
+    const { columns, key } = table;
+    const resolved = await plan.types.resolve(columns);
+    const shape = await this.shapeOf(lane, table, resolved.map(nativeOf));
     const codec = await compileShape(
-      { stream: lane.stream, key: table.key, columns: table.columns },
-      plan.types,
+      { stream: lane.stream, key, columns, resolved, initials: initialsOf(shape) },
       plan.open.registerSchema,
     );
     plan.state.setPhase(lane.label, 'snapshot', table.rowsEstimate);
@@ -148,9 +159,22 @@ export class Snapshot {
     if (again) plan.writer.truncate(lane, codec);
     this.transactionStarted = Date.now();
     await this.copyPieces(lane, codec, table);
-    plan.state.setMark(lane.label, this.markOf(true, table));
+    plan.state.setMark(lane.label, this.markOf(true, table, shape));
     plan.state.setPhase(lane.label, 'streaming');
     await this.commit();
+  }
+
+  /** Events of the time between the snapshot's point and the lock may lack a column that was added. */
+  private async shapeOf(
+    lane: StreamLane,
+    table: TableFacts,
+    natives: readonly string[],
+  ): Promise<KnownShape> {
+    const shape = (await readShapes(this.plan.sql, [table.oid])).get(table.oid);
+    if (shape === undefined) throw streamGone(lane.label);
+    const before = this.plan.tables.get(lane.label)?.columns ?? [];
+    const names = new Set(before.map(({ name }) => name));
+    return copiedShape(shape, natives, (name) => !names.has(name));
   }
 
   /** Holds the table's shape still while it is copied. A rewrite since the snapshot was taken makes an

@@ -1,11 +1,15 @@
-import { PipelineError } from '../../../core/errors/pipeline-error.ts';
+import { PipelineError, toPipelineError } from '../../../core/errors/pipeline-error.ts';
 import type { CaptureState } from './capture-state.ts';
-import { streamGone } from './catalog.ts';
+import { streamGone, tableRenamed } from './catalog.ts';
+import type { TypeRegistry } from './column-types.ts';
 import type { CaptureConfig } from './config.ts';
-import type { StreamLane } from '../../capture/event-writer.ts';
-import { lsnOfServer } from './position.ts';
+import { stopsStreamOnly, type StreamLane } from '../../capture/event-writer.ts';
+import { lsnOfServer, type StreamMark } from './position.ts';
 import { publishedTables, readPublications, type PublishedTable } from './publication.ts';
+import { isSameKey, nativeOf, refuseOtherKey } from './relations.ts';
 import type { SideSession } from './session.ts';
+import { followShape, hasSameColumns, isSettled } from './shape-change.ts';
+import { readShapes, type TableShape } from './table-shape.ts';
 
 const LOOK_EVERY_MS = 10_000;
 
@@ -23,11 +27,13 @@ export class StreamWatch {
   private readonly sql: SideSession;
   private readonly capture: CaptureConfig;
   private readonly state: CaptureState;
+  private readonly types: TypeRegistry;
   private readonly ending = new Map<StreamLane, { error: PipelineError; at: bigint }>();
   private lookedAt = 0;
 
-  constructor(sql: SideSession, capture: CaptureConfig, state: CaptureState) {
+  constructor(sql: SideSession, capture: CaptureConfig, state: CaptureState, types: TypeRegistry) {
     this.sql = sql;
+    this.types = types;
     this.capture = capture;
     this.state = state;
   }
@@ -41,7 +47,7 @@ export class StreamWatch {
   async look(): Promise<bigint | null> {
     if (Date.now() - this.lookedAt < LOOK_EVERY_MS) return null;
     this.lookedAt = Date.now();
-    const gone = await findEnded(this.sql, this.capture, this.state);
+    const gone = await findEnded(this.sql, this.capture, this.state, this.types);
     const [row] = await this.sql.query(
       `SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
          ELSE pg_current_wal_insert_lsn() END AS lsn`,
@@ -68,29 +74,55 @@ export async function findEnded(
   sql: SideSession,
   capture: CaptureConfig,
   state: CaptureState,
+  types: TypeRegistry,
 ): Promise<EndedStream[]> {
   const published = await publishedTables(sql, capture);
-  const rows = await sql.query(
-    `SELECT c.oid, n.nspname || '.' || c.relname AS label
-     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-     WHERE (n.nspname, c.relname) IN (SELECT * FROM unnest($1::text[], $2::text[]))`,
-    [state.lanes.map((lane) => lane.stream.namespace), state.lanes.map((lane) => lane.stream.name)],
+  const lanes = state.lanes.filter(
+    (lane) => !lane.stopped && state.mark(lane.label)?.done === true,
   );
-  const oids = new Map(rows.map((row) => [String(row['label']), Number(row['oid'])]));
+  const oids = lanes.map((lane) => state.mark(lane.label)?.oid ?? 0);
+  const shapes = await readShapes(sql, oids);
   const ended: EndedStream[] = [];
-  for (const lane of state.lanes) {
-    const mark = state.mark(lane.label);
-    if (lane.stopped || mark?.done !== true) continue;
-    const oid = oids.get(lane.label);
-    const table = published.get(lane.label);
-    if (oid === undefined || (mark.oid !== undefined && mark.oid !== oid)) {
-      ended.push({ lane, error: streamGone(lane.label) });
-    } else {
-      const what = unpublished(table, mark.published);
-      if (what !== null) ended.push({ lane, error: publicationError(lane.label, what) });
+  for (const [index, lane] of lanes.entries()) {
+    const mark = state.mark(lane.label) as StreamMark;
+    const shape = shapes.get(oids[index] as number);
+    try {
+      if (shape === undefined) throw streamGone(lane.label);
+      if (shape.label !== lane.label) throw tableRenamed(lane.label, shape.label);
+      const what = unpublished(published.get(lane.label), mark.published);
+      if (what !== null) throw publicationError(lane.label, what);
+      await compareShape(sql, state, lane, mark, shape, types);
+    } catch (error) {
+      const failure = toPipelineError(error);
+      if (!stopsStreamOnly(failure)) throw failure;
+      ended.push({ lane, error: failure });
     }
   }
   return ended;
+}
+
+/** DDL that no change follows is found here. What it may carry is left to the log, which tells when. */
+async function compareShape(
+  sql: SideSession,
+  state: CaptureState,
+  lane: StreamLane,
+  mark: StreamMark,
+  shape: TableShape,
+  types: TypeRegistry,
+): Promise<void> {
+  const known = mark.shape;
+  if (known === undefined || isSettled(known, shape)) return;
+  const { key = [] } = mark;
+  const resolved = await types.resolve(shape.columns);
+  const columns = shape.columns.map(({ name, type, mod }, index) => {
+    return { name, type, mod, native: nativeOf(resolved[index]) };
+  });
+  const next = await followShape(sql, known, shape, columns, key);
+  if (key.length > 0 && !isSameKey(key, shape.key)) refuseOtherKey(lane.label, shape.key, key);
+  // A rewrite that changed no column is done with: it must not be put down to a column added later.
+  if (hasSameColumns(known, shape) && state.mark(lane.label) === mark) {
+    state.setMark(lane.label, { ...mark, shape: next });
+  }
 }
 
 function unpublished(

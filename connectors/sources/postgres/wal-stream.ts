@@ -10,14 +10,16 @@ import type { Outbox } from '../../capture/outbox.ts';
 import * as pgoutput from './pgoutput.ts';
 import { lsnOfText, lsnText, type ChunkMark } from './position.ts';
 import type { Relation } from './relations.ts';
+import { tableRenamed } from './catalog.ts';
 import { ReplayCheck } from './replay-check.ts';
 import type { RowCodec } from '../../capture/row-codec.ts';
 import { RowEvents } from './row-events.ts';
 
 /** What the stream cannot do while a message is at hand: it asks, stops at that message, and goes on. */
 export interface WalErrands {
-  /** Compiles a new shape: sets the relation's codec or stops its stream. */
-  compile(relation: Relation): void;
+  /** Compares with what is known of the tables and compiles: sets each relation's codec or stops its
+   * stream. */
+  compile(relations: readonly Relation[]): void;
   /** Reads cells that a key change left out; answers with the message completed, or as it was when
    * the row is gone. */
   complete(relation: Relation, message: Buffer, answer: (completed: Buffer) => void): void;
@@ -85,13 +87,12 @@ export class WalStream {
       case pgoutput.TRUNCATE:
         return this.row(tag, bytes, start, end);
       case pgoutput.BEGIN:
-        this.begin(bytes, start);
-        return true;
+        return this.begin(bytes, start);
       case pgoutput.COMMIT:
         this.commit(bytes, start);
         return true;
       case pgoutput.RELATION:
-        return this.relation(bytes, start, end);
+        return this.relation(bytes, start);
       case pgoutput.TYPE:
       case pgoutput.ORIGIN:
       case pgoutput.MESSAGE:
@@ -111,7 +112,7 @@ export class WalStream {
     this.through = end;
   }
 
-  private begin(bytes: Buffer, start: number): void {
+  private begin(bytes: Buffer, start: number): boolean {
     this.inTransaction = true;
     this.commitLsn = bytes.readBigUInt64BE(start + 1);
     this.commitUs = pgoutput.timeUs(bytes, start + 9);
@@ -120,18 +121,26 @@ export class WalStream {
     this.messages = 0;
     this.hash = 0;
     this.delivered = this.replay.begins(this.commitLsn, this.xid, this.commitUs);
-    if (this.delivered) return;
+    if (this.delivered) return true;
     this.writer.beginTransaction(this.commitLsn, this.xid, this.commitUs);
     this.skip = this.resumed;
     this.resumed = null;
     if (this.skip !== null && this.skip.xid !== this.xid) throw replayMismatch(this.skip);
-    if (this.copiedUpTo.size > 0) this.forgetPassedSnapshots();
+    return this.copiedUpTo.size === 0 || this.passSnapshots();
   }
 
-  private forgetPassedSnapshots(): void {
+  /** From here on streams are read that were only copied so far; their tables as described before
+   * the copy were not compared with it. */
+  private passSnapshots(): boolean {
     for (const [lane, from] of this.copiedUpTo) {
       if (this.commitLsn >= from) this.copiedUpTo.delete(lane);
     }
+    const waiting = [...this.relations.values()].filter(
+      ({ lane, codec }) =>
+        lane !== null && codec === null && !lane.stopped && !this.copiedUpTo.has(lane),
+    );
+    if (waiting.length > 0) this.errands.compile(waiting);
+    return waiting.length === 0;
   }
 
   private commit(bytes: Buffer, start: number): void {
@@ -263,19 +272,23 @@ export class WalStream {
     this.skip = null;
   }
 
-  private relation(bytes: Buffer, start: number, end: number): boolean {
-    const known = this.relations.get(bytes.readUInt32BE(start + 1));
-    if (known !== undefined && bytes.compare(known.raw, 0, known.raw.length, start, end) === 0) {
-      return true;
-    }
+  private relation(bytes: Buffer, start: number): boolean {
+    // The same bytes again need a look too: a column may have been dropped and added in between.
     const message = pgoutput.readRelation(bytes, start);
     const lane = this.state.lane(`${message.namespace}.${message.name}`) ?? null;
-    const raw = Buffer.from(bytes.subarray(start, end));
-    const relation: Relation = { message, raw, lane, codec: null };
+    const relation: Relation = { message, lane, codec: null };
     this.relations.set(message.oid, relation);
-    if (lane === null || lane.stopped) return true;
-    this.errands.compile(relation);
+    if (lane === null) this.refuseRenamed(message);
+    if (lane === null || lane.stopped || this.copiedUpTo.has(lane)) return true;
+    this.errands.compile([relation]);
     return false;
+  }
+
+  /** Under another name a table's changes would be taken for those of a table that is none of ours. */
+  private refuseRenamed({ oid, namespace, name }: pgoutput.RelationMessage): void {
+    const lane = this.state.lanes.find((each) => this.state.mark(each.label)?.oid === oid);
+    if (lane === undefined || lane.stopped || this.copiedUpTo.has(lane)) return;
+    this.stop(lane, tableRenamed(lane.label, `${namespace}.${name}`));
   }
 
   /** A row so large that it was not even read in: its stream stops. */
