@@ -44,6 +44,14 @@ export class Observed {
     }
   }
 
+  /** Adds what another has observed. */
+  merge(other: Observed): void {
+    for (const { path, parent, fields } of other.tables.values()) {
+      const table = this.table(path, parent);
+      for (const field of fields.values()) this.join(table, field);
+    }
+  }
+
   private table(path: readonly string[], parent: readonly string[]): ObservedTable {
     const key = pathKey(path);
     let table = this.tables.get(key);
@@ -51,14 +59,18 @@ export class Observed {
     return table;
   }
 
-  private add({ fields }: ObservedTable, found: FlatFields): void {
-    for (const [key, { path, value }] of found) {
-      const known = fields.get(key);
-      const type = fieldType(value);
-      if (known === undefined) fields.set(key, { path, type, isDeclared: false });
-      else if (!known.isDeclared && known.type !== type) {
-        fields.set(key, { path, type: 'text', isDeclared: false });
-      }
+  private add(table: ObservedTable, found: FlatFields): void {
+    for (const { path, value } of found.values()) {
+      this.join(table, { path, type: fieldType(value), isDeclared: false });
+    }
+  }
+
+  private join({ fields }: ObservedTable, field: ObservedField): void {
+    const key = pathKey(field.path);
+    const known = fields.get(key);
+    if (known === undefined) fields.set(key, field);
+    else if (!known.isDeclared && known.type !== field.type) {
+      fields.set(key, { ...field, type: 'text' });
     }
   }
 }

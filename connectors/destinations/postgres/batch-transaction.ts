@@ -4,7 +4,7 @@ import { failpoint } from '../../../core/run/failpoints.ts';
 import { classify } from './errors.ts';
 import { exchange, type ExchangeError, type Statement, type StatementResult } from './exchange.ts';
 import { acceptFilenode, lockPartitions, storeOffsets } from './offset-store.ts';
-import type { OpenTable } from './open-table.ts';
+import type { StreamTable } from './stream-table.ts';
 import { fenced, type PartitionState } from './partition-state.ts';
 import { begin, type TransactionLimits } from './sessions.ts';
 import type { TableStatements } from './table-batch.ts';
@@ -13,7 +13,7 @@ import { tableOf } from './table-statements.ts';
 
 /** One table's part of a transaction. */
 export interface TableWork {
-  readonly table: OpenTable;
+  readonly table: StreamTable;
   readonly encoded: TableStatements;
 }
 
@@ -144,7 +144,7 @@ async function apply(
 /** Classifies an error and names the stream of the statement that met it. */
 async function attributed<T>(
   answer: Promise<T>,
-  ownerOf: (index: number) => OpenTable | undefined,
+  ownerOf: (index: number) => StreamTable | undefined,
 ): Promise<T> {
   try {
     return await answer;

@@ -45,7 +45,8 @@ function checkKey(layout: TableLayout, schema: ChangeSchema): void {
   );
 }
 
-function encoderFor(
+/** Throws DST_SCHEMA_INCOMPATIBLE when the column cannot hold the cell exactly. */
+export function encoderFor(
   layout: TableLayout,
   index: number,
   cell: ChangeSchema['columns'][number],

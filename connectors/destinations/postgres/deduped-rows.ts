@@ -277,7 +277,8 @@ function softColumns(layout: TableLayout): TableColumn[] {
   return [...keys, ...layout.columns.slice(layout.sourceColumns)];
 }
 
-function truncateValues(event: TruncateEvent): string[] {
+/** Parameters of `truncateStatement`. */
+export function truncateValues(event: TruncateEvent): string[] {
   const lsn = (BigInt(event.lsnHigh) << 32n) | BigInt(event.lsnLow >>> 0);
   return [String(event.epoch), String(lsn), String(event.seq), String(event.tsUs)];
 }

@@ -14,7 +14,7 @@ export interface RowImage {
   /** [start, end) per column, as ChangeCursor has them. */
   readonly spans: Int32Array;
   /** Cells that the event does not hold itself. */
-  readonly patches: Map<number, Buffer> | null;
+  readonly patches: Map<number, Buffer | null> | null;
 }
 
 /** The position and time of an event. */
@@ -46,6 +46,7 @@ export function jsonFields(schema: ChangeSchema): readonly JsonField[] {
 export function cellJson(image: RowImage, cell: number): string | undefined {
   const { cell: write } = jsonFields(image.schema)[cell] as JsonField;
   const patch = image.patches?.get(cell);
+  if (patch === null) return 'null';
   if (patch !== undefined) return write(patch, 0, patch.length);
   const start = image.spans[cell * 2] as number;
   if (start === CELL_UNCHANGED) return undefined;

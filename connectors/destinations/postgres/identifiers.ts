@@ -12,9 +12,12 @@ export const METADATA_COLUMNS = [
 ] as const;
 
 export const OFFSETS_TABLE = '_headrace_offsets';
+export const SHAPES_TABLE = '_headrace_shapes';
 
-const TAKEN_COLUMNS: ReadonlySet<string> = new Set([
-  ...['tableoid', 'xmin', 'cmin', 'xmax', 'cmax', 'ctid'],
+export const SYSTEM_COLUMNS = ['tableoid', 'xmin', 'cmin', 'xmax', 'cmax', 'ctid'] as const;
+
+const TAKEN_COLUMNS: ReadonlySet<string> = new Set<string>([
+  ...SYSTEM_COLUMNS,
   ...METADATA_COLUMNS,
 ]);
 

@@ -4,10 +4,11 @@ import {
   OP_CREATE,
   OP_DELETE,
   OP_TRUNCATE,
+  type ChangeSchema,
 } from '../../../schemas/envelope/change-decoder.ts';
 import { WIRE_HEADER_BYTES } from '../../../schemas/envelope/record-view.ts';
 import { KeySlots } from './key-slots.ts';
-import { located, type CompiledTable, type RecordSlice } from './table-batch.ts';
+import { located, type RecordSlice } from './table-batch.ts';
 
 export const UPSERT = 1;
 /** An update that lacks cells the source did not send. */
@@ -22,6 +23,11 @@ export interface TruncateEvent {
   readonly lsnLow: number;
   readonly seq: number;
   readonly tsUs: number;
+}
+
+/** Knows the schema of the record at [start, end). */
+export interface SchemaOfRecord {
+  plan(bytes: Buffer, start: number, end: number): { readonly schema: ChangeSchema };
 }
 
 /**
@@ -45,7 +51,7 @@ export class NewestByKey {
   /** For a masked event, the event of the same key before it: [slice, index], by [slice, index]. */
   private readonly earlier = new Map<number, Map<number, readonly [number, number]>>();
 
-  constructor(table: CompiledTable, slices: readonly RecordSlice[]) {
+  constructor(table: SchemaOfRecord, slices: readonly RecordSlice[]) {
     const records = slices.reduce((sum, { from, to }) => sum + to - from, 0);
     this.kinds = new Uint8Array(records);
     this.slices = new Uint16Array(records);
@@ -74,7 +80,7 @@ export class NewestByKey {
     return this.compare(key, truncate) > 0;
   }
 
-  private addSlice(table: CompiledTable, slice: RecordSlice, number: number): void {
+  private addSlice(table: SchemaOfRecord, slice: RecordSlice, number: number): void {
     const { valueStarts } = slice.batch.records;
     for (let i = slice.from; i < slice.to; i++) {
       try {
@@ -86,7 +92,7 @@ export class NewestByKey {
     }
   }
 
-  private addChange(table: CompiledTable, slice: RecordSlice, number: number, i: number): void {
+  private addChange(table: SchemaOfRecord, slice: RecordSlice, number: number, i: number): void {
     const { change } = this;
     const { bytes, valueStarts, valueEnds } = slice.batch.records;
     const start = valueStarts[i] as number;

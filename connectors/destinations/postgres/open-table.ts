@@ -7,6 +7,7 @@ import { dedupedRows } from './deduped-rows.ts';
 import { rawRows } from './raw-rows.ts';
 import { prepareTable, type OwnedTable, type Prepared } from './table-owner.ts';
 import type { Sessions } from './sessions.ts';
+import type { PreparedBatch, StreamTable } from './stream-table.ts';
 import {
   CompiledTable,
   type EncodeOptions,
@@ -15,7 +16,7 @@ import {
 } from './table-batch.ts';
 
 /** A stream's table while its writer is open: keeps the compiled layout up to date. */
-export class OpenTable {
+export class OpenTable implements StreamTable {
   readonly owned: OwnedTable;
   private readonly sessions: Sessions;
   private readonly schemas: SchemaLookup;
@@ -33,20 +34,30 @@ export class OpenTable {
     return this.owned.name.stream;
   }
 
-  get compiled(): CompiledTable | null {
-    return this.current;
+  get exists(): boolean {
+    return this.current !== null;
   }
 
-  /** Registers a partition, after comparing the table with the bookkeeping. */
   register(partition: number): Promise<Prepared> {
     return this.inTurn(async () => {
       const latest = await this.schemas.latest(this.owned.topic);
-      return this.prepare(latest?.value ?? null, partition);
+      return this.change(latest?.value ?? null, partition);
     });
   }
 
+  async prepare(
+    schemaIds: ReadonlySet<number>,
+    _slices: readonly RecordSlice[],
+  ): Promise<PreparedBatch> {
+    const compiled = await this.accept(schemaIds);
+    return {
+      layout: compiled.layout,
+      encode: (slices, options) => this.encode(compiled, slices, options),
+    };
+  }
+
   /** Brings the table to where records of all these schemas fit. */
-  async accept(schemaIds: ReadonlySet<number>): Promise<CompiledTable> {
+  private async accept(schemaIds: ReadonlySet<number>): Promise<CompiledTable> {
     for (;;) {
       const compiled = this.current;
       const odd = [...schemaIds].find((id) => compiled?.accepts(id) !== true);
@@ -55,7 +66,7 @@ export class OpenTable {
     }
   }
 
-  encode(
+  private encode(
     compiled: CompiledTable,
     slices: readonly RecordSlice[],
     options: EncodeOptions,
@@ -70,22 +81,21 @@ export class OpenTable {
     }
   }
 
-  /** Compares the table with the bookkeeping again: throws the code of what happened to it. */
   verify(): Promise<Prepared> {
-    return this.inTurn(() => this.prepare(null, null));
+    return this.inTurn(() => this.change(null, null));
   }
 
   private async changeFor(schemaId: number): Promise<void> {
     // Another lane may have done it meanwhile.
     if (this.current?.accepts(schemaId) === true) return;
-    await this.prepare(this.schemas.value(schemaId) ?? null, null);
+    await this.change(this.schemas.value(schemaId) ?? null, null);
     if (this.current?.accepts(schemaId) !== true) {
       const message = `stream ${this.stream}: the table does not take schema ${schemaId} after its change`;
       throw new PipelineError('BUG_UNEXPECTED', message);
     }
   }
 
-  private async prepare(schema: ChangeSchema | null, partition: number | null): Promise<Prepared> {
+  private async change(schema: ChangeSchema | null, partition: number | null): Promise<Prepared> {
     const prepared = await this.sessions.use((client) =>
       prepareTable(client, this.owned, schema, partition),
     );

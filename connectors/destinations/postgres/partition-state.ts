@@ -1,12 +1,12 @@
 import { PipelineError } from '../../../core/errors/pipeline-error.ts';
 import type { ChangeBatch, PartitionTarget } from '../../spi/destination.ts';
-import type { OpenTable } from './open-table.ts';
+import type { StreamTable } from './stream-table.ts';
 import type { RecordSlice } from './table-batch.ts';
 
 /** One partition as this writer has left it. */
 export class PartitionState {
   readonly target: PartitionTarget;
-  readonly table: OpenTable;
+  readonly table: StreamTable;
   /** What the bookkeeping table says; null before the first batch. */
   stored: number | null;
   /** Everything below is durable; ahead of `stored` by batches without records. */
@@ -14,7 +14,7 @@ export class PartitionState {
   /** What `stored` is if an attempt that failed has committed after all; see `settle`. */
   uncertain: number | null = null;
 
-  constructor(target: PartitionTarget, table: OpenTable, stored: number | null) {
+  constructor(target: PartitionTarget, table: StreamTable, stored: number | null) {
     this.target = target;
     this.table = table;
     this.stored = stored;

@@ -1,19 +1,14 @@
 import type { Client } from 'pg';
 import { PipelineError } from '../../../core/errors/pipeline-error.ts';
 import { exchange } from './exchange.ts';
-import type { OpenTable } from './open-table.ts';
+import type { PreparedBatch } from './stream-table.ts';
 import { begin, type Sessions, type TransactionLimits } from './sessions.ts';
-import {
-  recordError,
-  type CompiledTable,
-  type EncodeOptions,
-  type RecordSlice,
-} from './table-batch.ts';
+import { recordError, type EncodeOptions, type RecordSlice } from './table-batch.ts';
 
 /** Everything a probe needs; the records are those of one table. */
 export interface RefusedBatch {
-  readonly table: OpenTable;
-  readonly compiled: CompiledTable;
+  readonly stream: string;
+  readonly prepared: PreparedBatch;
   readonly slices: readonly RecordSlice[];
   readonly options: EncodeOptions;
 }
@@ -42,10 +37,11 @@ export async function locateRefused(
   const slice = await sessions.use((client) => findRecord(client, batch, limits));
   if (slice === null) return refused;
   const column = await sessions.use((client) => findColumn(client, batch, slice, limits));
-  const { stream } = batch.table;
+  const { stream } = batch;
   const sqlstate = String(refused.details['sqlstate'] ?? '');
   const reason = REASON[sqlstate] ?? 'the server refuses it';
-  const key = batch.compiled.layout.keys.map((i) => batch.compiled.layout.columns[i]?.name);
+  const { layout } = batch.prepared;
+  const key = layout.keys.map((i) => layout.columns[i]?.name);
   const what = column === null ? 'a value' : `the value of column "${column}"`;
   const keyed = key.length === 0 ? '' : `, key columns (${key.join(', ')})`;
   const message = `stream ${stream}${keyed}: ${what} cannot be stored: ${reason} (SQLSTATE ${sqlstate})`;
@@ -79,7 +75,7 @@ async function findColumn(
   slice: RecordSlice,
   limits: TransactionLimits,
 ): Promise<string | null> {
-  const { layout } = batch.compiled;
+  const { layout } = batch.prepared;
   // Keys are part of every probe; when they alone are refused, no column's turn tells anything.
   if (await isRefused(client, batch, [slice], limits, -1)) {
     const [only] = layout.keys;
@@ -95,13 +91,13 @@ async function findColumn(
 
 async function isRefused(
   client: Client,
-  { table, compiled, options }: RefusedBatch,
+  { prepared, options }: RefusedBatch,
   slices: readonly RecordSlice[],
   limits: TransactionLimits,
   onlyColumn?: number,
 ): Promise<boolean> {
   const only = onlyColumn === undefined ? {} : { onlyColumn };
-  const { statements } = table.encode(compiled, slices, { ...options, ...only });
+  const { statements } = prepared.encode(slices, { ...options, ...only });
   try {
     await exchange(client, [...begin(limits), ...statements, { text: 'ROLLBACK' }]);
     return false;

@@ -81,12 +81,13 @@ export function createTable(layout: TableLayout, marker: string): Statement[] {
 
 /** One statement, so that a rewrite happens once. */
 export function alterTable(layout: TableLayout, changes: readonly ColumnChange[]): Statement {
-  const actions = changes.map(({ kind, name, ddl }) =>
-    kind === 'add'
-      ? `ADD COLUMN ${quoted(name)} ${ddl}`
-      : `ALTER COLUMN ${quoted(name)} TYPE ${ddl}`,
-  );
-  return { text: `ALTER TABLE ${tableOf(layout)} ${actions.join(',')}` };
+  return { text: `ALTER TABLE ${tableOf(layout)} ${changes.map(columnAction).join(',')}` };
+}
+
+export function columnAction({ kind, name, ddl }: ColumnChange): string {
+  return kind === 'add'
+    ? `ADD COLUMN ${quoted(name)} ${ddl}`
+    : `ALTER COLUMN ${quoted(name)} TYPE ${ddl}`;
 }
 
 /** Creates the schema unless it exists, inside the caller's transaction. `IF NOT EXISTS` alone asks

@@ -32,7 +32,7 @@ import {
 import { tableOf } from './table-statements.ts';
 
 /** Waiting longer for a lock would make every reader behind us wait too. */
-const DEFINITION_LIMITS = { lockTimeoutMs: 2000, statementTimeoutMs: 0 };
+export const DEFINITION_LIMITS = { lockTimeoutMs: 2000, statementTimeoutMs: 0 };
 
 /** One stream's table in the hands of one connection. */
 export interface OwnedTable {
@@ -78,11 +78,13 @@ export async function prepareTable(
   return { layout, partitions };
 }
 
-function marker({ connectionId, name }: OwnedTable): string {
+/** The comment by which a table is known to be ours. */
+export function marker({ connectionId, name }: OwnedTable): string {
   return `headrace:${connectionId}:${name.stream}`;
 }
 
-async function refuseContradictions(
+/** Throws the code of what contradicts the bookkeeping. */
+export async function refuseContradictions(
   client: Client,
   owned: OwnedTable,
   partitions: readonly StoredPartition[],
@@ -140,7 +142,7 @@ async function refuseForeignTable(
   throw refusal(owned, 'DST_STATE_LOST', 'the table has rows, but its offsets are gone');
 }
 
-function refusal(
+export function refusal(
   { name }: OwnedTable,
   code: 'DST_TABLE_CHANGED' | 'DST_TABLE_FOREIGN' | 'DST_NAME_CONFLICT' | 'DST_STATE_LOST',
   what: string,

@@ -1,4 +1,4 @@
-import { quoted } from './identifiers.ts';
+import { literal, quoted } from './identifiers.ts';
 import type { StagedColumn } from './staged-rows.ts';
 import type { TableColumn, TableLayout } from './table-layout.ts';
 
@@ -8,12 +8,13 @@ export function tableOf(layout: { readonly schema: string; readonly table: strin
   return `${quoted(layout.schema)}.${quoted(layout.table)}`;
 }
 
-function staged(columns: readonly StagedColumn[]): string {
-  const arrays = columns.map(({ form }, i) => `$${i + 1}::${form}[]`);
+/** Staged rows as `s(c0, c1, ...)`; their parameters begin at `first`. */
+export function staged(columns: readonly StagedColumn[], first = 1): string {
+  const arrays = columns.map(({ form }, i) => `$${first + i}::${form}[]`);
   return `unnest(${arrays.join(',')}) AS s(${columns.map((_, i) => `c${i}`).join(',')})`;
 }
 
-function value({ cast }: StagedColumn, index: number): string {
+export function value({ cast }: StagedColumn, index: number): string {
   return cast === null ? `s.c${index}` : `s.c${index}::${cast}`;
 }
 
@@ -116,16 +117,23 @@ export function deleteColumns(layout: TableLayout): TableColumn[] {
   return [...keyColumns(layout), ...POSITION.map(byName), byName('_airbyte_ab_id')];
 }
 
+/** Whether `t` is the row of a staged delete (`deleteColumns`) and older than that. */
+function isOlder(layout: TableLayout): string {
+  const columns = deleteColumns(layout);
+  return (
+    `${keyEquals(layout, columns)} AND CASE WHEN ${stagedPosition(columns).slice(1).split(',')[0]} IS NULL ` +
+    `THEN t._airbyte_ab_id < s.c${columns.length - 1} ` +
+    `ELSE ${position('t')} < ${stagedPosition(columns)} END`
+  );
+}
+
 /**
  * Deletes rows by key that are older than the delete (invariant 4). A tombstone whose delete was
  * compacted away has no position; the event id, which grows with the offset, stands in for it.
  */
 export function deleteStatement(layout: TableLayout, softly: boolean): string {
   const columns = deleteColumns(layout);
-  const where =
-    `${keyEquals(layout, columns)} AND CASE WHEN ${stagedPosition(columns).slice(1).split(',')[0]} IS NULL ` +
-    `THEN t._airbyte_ab_id < s.c${columns.length - 1} ` +
-    `ELSE ${position('t')} < ${stagedPosition(columns)} END`;
+  const where = isOlder(layout);
   return softly
     ? `UPDATE ${tableOf(layout)} AS t SET _ab_cdc_deleted_at = coalesce(t._ab_cdc_deleted_at, now()) FROM ${staged(columns)} WHERE ${where}`
     : `DELETE FROM ${tableOf(layout)} AS t USING ${staged(columns)} WHERE ${where}`;
@@ -139,5 +147,73 @@ export function truncateStatement(layout: TableLayout, softly: boolean): string 
   return (
     `UPDATE ${tableOf(layout)} AS t SET _headrace_epoch=$1::int4,_ab_cdc_lsn=$2::int8,_headrace_seq=$3::int4,` +
     `_ab_cdc_deleted_at=coalesce(t._ab_cdc_deleted_at,'epoch'::timestamptz+$4::int8*interval '1 microsecond') ${where}`
+  );
+}
+
+/** Takes away the child rows of rows that the staged events (`deleteColumns`) replace or delete. */
+export function goneStatement(layout: TableLayout, children: readonly TableLayout[]): string {
+  const columns = deleteColumns(layout);
+  return deleteChildren(
+    `${tableOf(layout)} AS t, ${staged(columns)} WHERE ${isOlder(layout)}`,
+    children,
+  );
+}
+
+/** The same of rows older than a TRUNCATE, with the parameters of `truncateStatement`. */
+export function truncatedStatement(layout: TableLayout, children: readonly TableLayout[]): string {
+  const older = `${position('t')} < ($1::int4,$2::int8,$3::int4) AND $4::int8 IS NOT NULL`;
+  return deleteChildren(`${tableOf(layout)} AS t WHERE ${older}`, children);
+}
+
+/** Child rows belong to the event that brought their parent as it stands. */
+function deleteChildren(from: string, children: readonly TableLayout[]): string {
+  const deletes = children.map(
+    (child, i) =>
+      `, d${i} AS (DELETE FROM ${tableOf(child)} c USING gone WHERE c._airbyte_ab_id = gone.id)`,
+  );
+  return `WITH gone AS MATERIALIZED (SELECT t._airbyte_ab_id AS id FROM ${from})${deletes.join('')} SELECT 1`;
+}
+
+/** Inserts or replaces rows and adds the children of those that were taken: not of rows that a newer
+ * event keeps as they are. The children's parameters follow the row's. */
+export function upsertWithChildren(layout: TableLayout, children: readonly TableLayout[]): string {
+  let first = layout.columns.length + 1;
+  const inserts = children.map((child, i) => {
+    const { columns } = child;
+    const id = columns.findIndex(({ name }) => name === '_airbyte_ab_id');
+    const names = columns.map(({ name }) => quoted(name)).join(',');
+    const rows = `SELECT ${columns.map(value).join(',')} FROM ${staged(columns, first)}`;
+    first += columns.length;
+    return `, i${i} AS (INSERT INTO ${tableOf(child)} (${names}) ${rows} WHERE s.c${id} IN (SELECT id FROM taken))`;
+  });
+  const upsert = upsertStatement(layout, layout.columns);
+  return `WITH taken AS (${upsert} RETURNING t._airbyte_ab_id AS id)${inserts.join('')} SELECT 1`;
+}
+
+/**
+ * Cells of rows by key, as text: `keys` staged with a number behind. A column of the flat table prints
+ * as the server prints it, binary as base64; a document comes from the raw row of the event that the
+ * row stands at. Answers the number, whether that raw row is there, and the cells.
+ */
+export function fetchStatement(
+  layout: TableLayout,
+  raw: TableLayout,
+  cells: readonly ({ readonly column: string } | { readonly document: string })[],
+): string {
+  const keys = [...keyColumns(layout), { form: 'int4' as const, cast: null }];
+  const match = layout.keys.map(
+    (index, i) =>
+      `t.${quoted(layout.columns[index]?.name as string)} = ${value(keys[i] as StagedColumn, i)}`,
+  );
+  const texts = cells.map((cell) => {
+    if ('document' in cell) return `(r._airbyte_data->${literal(cell.document)})::text`;
+    const column = layout.columns.find(({ name }) => name === cell.column) as TableColumn;
+    const name = `t.${quoted(cell.column)}`;
+    return column.form === 'bytea' ? `encode(${name},'base64')` : `${name}::text`;
+  });
+  return (
+    `SELECT s.c${keys.length - 1}, r._airbyte_ab_id IS NOT NULL${texts.map((text) => `,${text}`).join('')} ` +
+    `FROM ${staged(keys)} JOIN ${tableOf(layout)} AS t ON ${match.join(' AND ')} ` +
+    `LEFT JOIN ${tableOf(raw)} AS r ON r._airbyte_ab_id = t._airbyte_ab_id`
   );
 }

@@ -14,12 +14,15 @@ import { classify, isTransient } from './errors.ts';
 import { exchange } from './exchange.ts';
 import { OFFSETS_TABLE } from './identifiers.ts';
 import { createOffsets, readPartitions, selectPartitions } from './offset-store.ts';
+import { NormalizedStream } from './normalized-stream.ts';
 import { collectSchemaIds, OpenTable } from './open-table.ts';
 import { fenced, PartitionState } from './partition-state.ts';
 import { locateRefused } from './refused-value.ts';
+import { createShapes } from './shape-store.ts';
 import { begin, Sessions, type TransactionLimits } from './sessions.ts';
 import { streamTables } from './stream-tables.ts';
-import type { CompiledTable, EncodeOptions, RecordSlice } from './table-batch.ts';
+import type { PreparedBatch, StreamTable } from './stream-table.ts';
+import type { EncodeOptions, RecordSlice } from './table-batch.ts';
 import { ensureSchema } from './table-catalog.ts';
 import type { TableMode } from './table-layout.ts';
 
@@ -38,10 +41,10 @@ export const DEFAULT_LIMITS: WriterLimits = {
 
 /** One table's part of a `write` call. */
 interface TablePart {
-  readonly table: OpenTable;
+  readonly table: StreamTable;
   readonly slices: RecordSlice[];
   readonly valueIds: Set<number>;
-  compiled: CompiledTable | null;
+  prepared: PreparedBatch | null;
 }
 
 interface Step {
@@ -56,7 +59,7 @@ export class PostgresWriter implements DestinationWriter {
   private readonly target: PostgresTarget;
   private readonly limits: WriterLimits;
   private readonly sessions: Sessions;
-  private readonly tables = new Map<string, OpenTable>();
+  private readonly tables = new Map<string, StreamTable>();
   private readonly partitions = new Map<string, PartitionState>();
   private home: Promise<void> | null = null;
 
@@ -83,7 +86,7 @@ export class PostgresWriter implements DestinationWriter {
   async write(batches: readonly ChangeBatch[]): Promise<void> {
     await this.settle(batches.map(({ target }) => this.stateOf(target)));
     const steps: Step[] = [];
-    const parts = new Map<OpenTable, TablePart>();
+    const parts = new Map<StreamTable, TablePart>();
     for (const batch of batches) {
       const state = this.stateOf(batch.target);
       const slice = state.unapplied(batch);
@@ -119,7 +122,7 @@ export class PostgresWriter implements DestinationWriter {
     }
   }
 
-  private tableOf({ stream, topic }: PartitionTarget): OpenTable {
+  private tableOf({ stream, topic }: PartitionTarget): StreamTable {
     const { schema, final, raw } = streamTables(this.target, stream);
     const table = (final ?? raw) as string;
     const label = streamLabel(stream.stream);
@@ -137,7 +140,10 @@ export class PostgresWriter implements DestinationWriter {
     const name = { schema, table, mode, primaryKey, stream: label };
     const { connectionId, schemas } = this.options;
     const owned = { home: this.target.schema, connectionId, topic, name };
-    const opened = new OpenTable(owned, this.sessions, schemas);
+    const opened =
+      raw !== null && final !== null
+        ? new NormalizedStream(owned, { raw, stream: stream.name }, this.sessions, schemas)
+        : new OpenTable(owned, this.sessions, schemas);
     this.tables.set(key, opened);
     return opened;
   }
@@ -149,7 +155,9 @@ export class PostgresWriter implements DestinationWriter {
         const { schema } = this.target;
         await exchange(client, begin(this.limits));
         await ensureSchema(client, schema);
-        await exchange(client, [createOffsets(schema), { text: 'COMMIT' }]);
+        const isBasic = this.target.normalization === 'basic';
+        const shapes = isBasic ? [createShapes(schema)] : [];
+        await exchange(client, [createOffsets(schema), ...shapes, { text: 'COMMIT' }]);
       })
       .catch((error: unknown) => {
         this.home = null;
@@ -180,13 +188,13 @@ export class PostgresWriter implements DestinationWriter {
   }
 
   private async addSlice(
-    parts: Map<OpenTable, TablePart>,
-    table: OpenTable,
+    parts: Map<StreamTable, TablePart>,
+    table: StreamTable,
     slice: RecordSlice,
   ): Promise<void> {
     let part = parts.get(table);
     if (part === undefined) {
-      part = { table, slices: [], valueIds: new Set(), compiled: null };
+      part = { table, slices: [], valueIds: new Set(), prepared: null };
       parts.set(table, part);
     }
     const keyIds = new Set<number>();
@@ -199,11 +207,12 @@ export class PostgresWriter implements DestinationWriter {
 
   private async apply(given: readonly TablePart[], steps: readonly Step[]): Promise<void> {
     // Tombstones alone, for a table that was never made, delete nothing.
-    const parts = given.filter(({ table, valueIds }) => valueIds.size > 0 || table.compiled);
+    const parts = given.filter(({ table, valueIds }) => valueIds.size > 0 || table.exists);
     const tables = parts.map(({ table }) => table);
     const options = { softDeletes: this.target.softDeletes, emittedAtMs: Date.now() };
     for (const part of parts) {
-      part.compiled = await this.retrying([part.table], () => part.table.accept(part.valueIds));
+      const { table, valueIds, slices } = part;
+      part.prepared = await this.retrying([table], () => table.prepare(valueIds, slices));
     }
     const { connectionId } = this.options;
     const work: BatchWork = {
@@ -223,7 +232,7 @@ export class PostgresWriter implements DestinationWriter {
   }
 
   /** Runs `work` again while what stops it passes by itself, until the time for it is over. */
-  private async retrying<T>(tables: readonly OpenTable[], work: () => Promise<T>): Promise<T> {
+  private async retrying<T>(tables: readonly StreamTable[], work: () => Promise<T>): Promise<T> {
     const backoff = new Backoff({ firstMs: 20, maxMs: 2000 });
     const deadline = performance.now() + this.limits.retryForMs;
     for (;;) {
@@ -241,7 +250,7 @@ export class PostgresWriter implements DestinationWriter {
 
   private async withBlockers(
     error: PipelineError,
-    tables: readonly OpenTable[],
+    tables: readonly StreamTable[],
   ): Promise<PipelineError> {
     if (error.code !== 'DST_BLOCKED') return error;
     const names = tables.map(({ owned }) => owned.name);
@@ -262,10 +271,11 @@ export class PostgresWriter implements DestinationWriter {
   ): Promise<PipelineError> {
     const error = classify(thrown, 'writing a batch');
     const part = parts.find(({ table }) => table.stream === error.details['stream']);
-    if (part?.compiled == null) return error;
+    if (part?.prepared == null) return error;
     try {
       if (error.code === 'DST_VALUE' && error.details['offset'] === undefined) {
-        const batch = { ...part, compiled: part.compiled, options };
+        const { slices, prepared } = part;
+        const batch = { stream: part.table.stream, prepared, slices, options };
         return await locateRefused(this.sessions, batch, this.limits, error);
       }
       if (error.code === 'DST_TABLE_CHANGED') await part.table.verify();
@@ -276,9 +286,9 @@ export class PostgresWriter implements DestinationWriter {
   }
 }
 
-function encode({ table, compiled, slices }: TablePart, options: EncodeOptions) {
+function encode({ table, prepared, slices }: TablePart, options: EncodeOptions) {
   try {
-    return table.encode(compiled as CompiledTable, slices, options);
+    return (prepared as PreparedBatch).encode(slices, options);
   } catch (error) {
     if (!(error instanceof PipelineError)) throw error;
     const details = { ...error.details, stream: table.stream };
@@ -287,7 +297,7 @@ function encode({ table, compiled, slices }: TablePart, options: EncodeOptions) 
   }
 }
 
-function describe(tables: readonly OpenTable[]): string {
+function describe(tables: readonly StreamTable[]): string {
   return tables.length === 0 ? 'storing offsets' : `stream ${tables[0]?.stream}`;
 }
 

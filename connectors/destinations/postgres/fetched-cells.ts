@@ -1,0 +1,87 @@
+import type { Client } from 'pg';
+import { pathKey } from '../../../schemas/normalize/flatten.ts';
+import type { TableShape } from '../../../schemas/normalize/shape.ts';
+import type { BinaryWriter } from './binary-writer.ts';
+import { exchange } from './exchange.ts';
+import { missingCells, type NormalizedEvent } from './normalized-events.ts';
+import { writeKeyCells } from './normalized-batch.ts';
+import type { CompiledShape } from './normalized-layout.ts';
+import { begin } from './sessions.ts';
+import { StagedRows } from './staged-rows.ts';
+import { fetchStatement } from './table-statements.ts';
+
+const LIMITS = { lockTimeoutMs: 5000, statementTimeoutMs: 60_000 };
+
+interface WantedCell {
+  readonly name: string;
+  readonly source: { readonly column: string } | { readonly document: string };
+  readonly isBinary: boolean;
+}
+
+/**
+ * The cells that updates left out, from the rows they update. Read before the transaction that uses
+ * them: whoever changed the rows in between has moved the offset that it compares.
+ */
+export class FetchedCells {
+  private readonly compiled: CompiledShape;
+  private readonly events: readonly NormalizedEvent[];
+  private readonly wanted: readonly WantedCell[];
+  private readonly rows = new Map<number, readonly (string | null)[]>();
+
+  constructor(compiled: CompiledShape, events: readonly NormalizedEvent[]) {
+    this.compiled = compiled;
+    this.events = events;
+    const wanted = new Map<string, WantedCell>();
+    for (const { image } of events) {
+      for (const cell of missingCells(image)) {
+        const { name, type } = image.schema.columns[cell] as (typeof image.schema.columns)[number];
+        const source = type.kind === 'json' ? { document: name } : { column: this.columnOf(name) };
+        wanted.set(name, { name, source, isBinary: type.kind === 'bytes' });
+      }
+    }
+    this.wanted = [...wanted.values()];
+  }
+
+  async read(client: Client): Promise<void> {
+    const { flat, raw } = this.compiled;
+    const keys = flat.keys.map((index) => flat.columns[index] as (typeof flat.columns)[number]);
+    const staged = new StagedRows([...keys, { form: 'int4', cast: null }], this.events.length);
+    this.events.forEach(({ slice, index }, i) => {
+      staged.beginRow();
+      const at = writeKeyCells(this.compiled, slice, index, staged);
+      (staged.cells[at] as BinaryWriter).int4Cell(i);
+    });
+    const text = fetchStatement(
+      flat,
+      raw.layout,
+      this.wanted.map(({ source }) => source),
+    );
+    const answers = await exchange(client, [
+      ...begin(LIMITS),
+      { text, values: staged.parameters() },
+      { text: 'ROLLBACK' },
+    ]);
+    for (const [number, ...row] of answers[answers.length - 2]?.rows ?? []) {
+      this.rows.set(Number(number), row);
+    }
+  }
+
+  /** Bytes of a cell as an event would have them; undefined when no row has it. */
+  cell(event: number, name: string): Buffer | null | undefined {
+    const row = this.rows.get(event);
+    const index = this.wanted.findIndex((cell) => cell.name === name);
+    if (row === undefined || index === -1) return undefined;
+    const { source, isBinary } = this.wanted[index] as WantedCell;
+    const [hasRaw, ...texts] = row;
+    if ('document' in source && hasRaw !== 't') return undefined;
+    const text = texts[index];
+    if (text === null || text === undefined) return null;
+    return Buffer.from(text, isBinary ? 'base64' : 'utf8');
+  }
+
+  private columnOf(name: string): string {
+    const key = pathKey([name]);
+    const { fields } = this.compiled.shape[0] as TableShape;
+    return fields.find(({ path }) => pathKey(path) === key)?.column as string;
+  }
+}

@@ -1,0 +1,170 @@
+import { PipelineError } from '../../../core/errors/pipeline-error.ts';
+import {
+  CELL_UNCHANGED,
+  ChangeCursor,
+  OP_CREATE,
+  OP_DELETE,
+  OP_TRUNCATE,
+} from '../../../schemas/envelope/change-decoder.ts';
+import { WIRE_HEADER_BYTES } from '../../../schemas/envelope/record-view.ts';
+import { flattenDocument, type FlatDocument } from '../../../schemas/normalize/flatten.ts';
+import {
+  hashId,
+  parseJson,
+  textOf,
+  type JsonValue,
+} from '../../../schemas/normalize/json-value.ts';
+import { cellJson, type RowImage } from './event-json.ts';
+import { KeySlots } from './key-slots.ts';
+import type { SchemaOfRecord } from './newest-by-key.ts';
+import { imageOf } from './raw-rows.ts';
+import { located, type RecordSlice } from './table-batch.ts';
+
+/** One change on its way into normalized tables. */
+export interface NormalizedEvent {
+  readonly slice: RecordSlice;
+  readonly index: number;
+  readonly change: ChangeCursor;
+  /** Replaced when cells that the source did not send were found. */
+  image: RowImage;
+  /** The event before it of the same key in the batch; null for the first. */
+  readonly previous: NormalizedEvent | null;
+  flat: { readonly document: FlatDocument; readonly hash: string } | null;
+}
+
+/** The events of a batch by where they stand. */
+export class NormalizedEvents {
+  readonly inOrder: NormalizedEvent[] = [];
+  private readonly byPlace = new Map<RecordSlice['batch'], Map<number, NormalizedEvent>>();
+
+  constructor(schemas: SchemaOfRecord, slices: readonly RecordSlice[], deduped: boolean) {
+    const records = slices.reduce((sum, { from, to }) => sum + to - from, 0);
+    const slots = deduped ? new KeySlots(records) : null;
+    const newest: NormalizedEvent[] = [];
+    for (const slice of slices) {
+      const places = new Map<number, NormalizedEvent>();
+      this.byPlace.set(slice.batch, places);
+      for (let i = slice.from; i < slice.to; i++) {
+        const event = read(schemas, slice, i, (slot) => newest[slot] ?? null, slots);
+        if (event === null) continue;
+        if (event.slot !== -1) newest[event.slot] = event;
+        this.inOrder.push(event);
+        places.set(i, event);
+      }
+    }
+  }
+
+  at(slice: RecordSlice, index: number): NormalizedEvent {
+    return this.byPlace.get(slice.batch)?.get(index) as NormalizedEvent;
+  }
+
+  /** Those whose missing cells are in the table, if anywhere. */
+  incomplete(): NormalizedEvent[] {
+    return this.inOrder.filter((event) => event.previous === null && lacksCells(event));
+  }
+
+  /** Fills what updates left out from the event before, in order, and takes the documents apart. */
+  flatten(deduped: boolean): void {
+    for (const event of this.inOrder) {
+      try {
+        const { previous } = event;
+        if (deduped && previous !== null && lacksCells(event)) {
+          event.image = completed(event.image, (name) => cellBytes(previous.image, name));
+        }
+        event.flat = flatten(event.image);
+      } catch (error) {
+        throw located(asPipelineError(error), event.slice, event.index);
+      }
+    }
+  }
+}
+
+function read(
+  schemas: SchemaOfRecord,
+  slice: RecordSlice,
+  index: number,
+  newestOf: (slot: number) => NormalizedEvent | null,
+  slots: KeySlots | null,
+): (NormalizedEvent & { slot: number }) | null {
+  const { bytes, keyStarts, keyEnds, valueStarts, valueEnds } = slice.batch.records;
+  const start = valueStarts[index] as number;
+  if (start === -1) return null;
+  const end = valueEnds[index] as number;
+  try {
+    const { schema } = schemas.plan(bytes, start, end);
+    const change = new ChangeCursor();
+    change.decode(schema, bytes, start, end);
+    if (change.op === OP_TRUNCATE) return null;
+    const key = keyStarts[index] as number;
+    const slot =
+      slots === null || key === -1
+        ? -1
+        : slots.slotOf(bytes, key + WIRE_HEADER_BYTES, keyEnds[index] as number);
+    const previous = slot === -1 ? null : newestOf(slot);
+    return {
+      slice,
+      index,
+      change,
+      image: imageOf(schema, bytes, change),
+      previous,
+      flat: null,
+      slot,
+    };
+  } catch (error) {
+    throw located(error, slice, index);
+  }
+}
+
+/** A new row that lacks cells was gone before they could be read: nothing has them. */
+export function lacksCells({ change, image }: NormalizedEvent): boolean {
+  if (!change.hasUnchanged || change.op === OP_CREATE || change.op === OP_DELETE) return false;
+  return missingCells(image).length > 0;
+}
+
+export function missingCells({ schema, spans, patches }: RowImage): number[] {
+  return schema.columns.flatMap((_, cell) =>
+    spans[cell * 2] === CELL_UNCHANGED && patches?.has(cell) !== true ? [cell] : [],
+  );
+}
+
+/** The image with every missing cell taken from `find`; what that does not know stays missing. */
+export function completed(
+  image: RowImage,
+  find: (column: string) => Buffer | null | undefined,
+): RowImage {
+  const patches = new Map(image.patches ?? []);
+  for (const cell of missingCells(image)) {
+    const bytes = find(image.schema.columns[cell]?.name as string);
+    if (bytes !== undefined) patches.set(cell, bytes);
+  }
+  return { ...image, patches };
+}
+
+function cellBytes({ schema, bytes, spans, patches }: RowImage, column: string) {
+  const cell = schema.row.indexByName.get(column);
+  if (cell === undefined) return null;
+  const patch = patches?.get(cell);
+  if (patch !== undefined) return patch;
+  const start = spans[cell * 2] as number;
+  if (start === CELL_UNCHANGED) return undefined;
+  return start < 0 ? null : bytes.subarray(start, spans[cell * 2 + 1]);
+}
+
+/** The hash id is made of all fields of the row, the documents of those that hold one. */
+function flatten(image: RowImage): { document: FlatDocument; hash: string } {
+  const texts: string[] = [];
+  const documents = new Map<string, JsonValue>();
+  image.schema.columns.forEach(({ name, type }, cell) => {
+    const json = cellJson(image, cell);
+    const value = json === undefined ? null : parseJson(json);
+    texts.push(textOf(value));
+    if (type.kind === 'json') documents.set(name, value);
+  });
+  const hash = hashId(texts);
+  return { document: flattenDocument(documents, hash), hash };
+}
+
+function asPipelineError(error: unknown): unknown {
+  if (!(error instanceof SyntaxError || error instanceof RangeError)) return error;
+  return new PipelineError('DST_VALUE', `a document cannot be taken apart: ${error.message}`);
+}

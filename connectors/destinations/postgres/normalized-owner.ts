@@ -1,0 +1,242 @@
+import type { Client } from 'pg';
+import { PipelineError } from '../../../core/errors/pipeline-error.ts';
+import type { ChangeSchema } from '../../../schemas/envelope/change-decoder.ts';
+import { pathKey } from '../../../schemas/normalize/flatten.ts';
+import {
+  extended,
+  Observed,
+  type Naming,
+  type Shape,
+  type TableShape,
+} from '../../../schemas/normalize/shape.ts';
+import { covers, targetType, widened } from './column-type.ts';
+import { exchange, type Statement } from './exchange.ts';
+import { quoted } from './identifiers.ts';
+import { childLayout, flatLayout, rawLayout, RESERVED_FIELDS } from './normalized-layout.ts';
+import {
+  identifyTable,
+  insertPartitions,
+  readPartitions,
+  selectPartitions,
+  type StoredPartition,
+} from './offset-store.ts';
+import { begin } from './sessions.ts';
+import { readShape, selectShape, storeShape } from './shape-store.ts';
+import {
+  alterTable,
+  columnAction,
+  createTable,
+  ensureSchema,
+  lockDefinition,
+  readTable,
+} from './table-catalog.ts';
+import type { ColumnChange, TableLayout } from './table-layout.ts';
+import {
+  DEFINITION_LIMITS,
+  marker,
+  refusal,
+  refuseContradictions,
+  type OwnedTable,
+} from './table-owner.ts';
+import { tableOf } from './table-statements.ts';
+
+export interface PreparedShape {
+  /** Null while no schema is known. */
+  readonly shape: Shape | null;
+  readonly partitions: readonly StoredPartition[];
+}
+
+/** Names beside the flat table's own. */
+export interface NormalizedNames {
+  readonly raw: string;
+  /** The stream's name as the connection lands it, before it is made a table's. */
+  readonly stream: string;
+}
+
+export interface ShapeWish {
+  /** The newest known schema, and those of the records at hand. */
+  readonly schemas: readonly ChangeSchema[];
+  /** What documents at hand hold; null when none was read. */
+  readonly observed: Observed | null;
+  /** To be registered. */
+  readonly partition: number | null;
+}
+
+/**
+ * Compares a normalized stream's tables with the bookkeeping, makes and widens what is missing, in a
+ * transaction of its own. Columns and tables are added, never dropped.
+ */
+export async function prepareShape(
+  client: Client,
+  owned: OwnedTable,
+  names: NormalizedNames,
+  { schemas, observed, partition }: ShapeWish,
+): Promise<PreparedShape> {
+  const { home, connectionId, topic, name } = owned;
+  await exchange(client, [...begin(DEFINITION_LIMITS), lockDefinition(name)]);
+  const [offsets, stored] = await exchange(client, [
+    selectPartitions(home, connectionId, topic),
+    selectShape(home, connectionId, topic),
+  ]);
+  const partitions = readPartitions(offsets?.rows ?? []);
+  const known = readShape(stored);
+  const table = await readTable(client, name.schema, name.table);
+  await refuseContradictions(client, owned, partitions, table, partition);
+  if (table !== null && known.length === 0) {
+    throw refusal(owned, 'DST_STATE_LOST', 'the table is there, but what its columns mean is gone');
+  }
+  if (partition !== null) {
+    await exchange(client, insertPartitions(home, connectionId, topic, partition, name));
+  }
+  if (schemas.length === 0 && known.length === 0) {
+    await exchange(client, [{ text: 'COMMIT' }]);
+    return { shape: null, partitions };
+  }
+  const isUnused =
+    table !== null &&
+    partitions.every(({ nextOffset }) => nextOffset === null) &&
+    !(await hasDependents(client, table.oid));
+  const all = wanted(known, schemas, observed, owned);
+  const shape = await grow(client, owned, names, { known, observed: all, isUnused });
+  await exchange(client, [{ text: 'COMMIT' }]);
+  return { shape, partitions };
+}
+
+/** What was observed, with the columns that the source declares in front. */
+function wanted(
+  known: Shape,
+  schemas: readonly ChangeSchema[],
+  observed: Observed | null,
+  owned: OwnedTable,
+): Observed {
+  const all = new Observed();
+  const types = new Map(known[0]?.fields.map(({ path, type }) => [pathKey(path), type]));
+  for (const { columns } of schemas) {
+    for (const { name, type } of columns) {
+      if (type.kind === 'json') continue;
+      const wide = wideType(types.get(pathKey([name])), targetType(type).ddl, owned, name);
+      types.set(pathKey([name]), wide);
+      all.column(name, wide);
+    }
+  }
+  if (observed !== null) all.merge(observed);
+  return all;
+}
+
+function wideType(known: string | undefined, type: string, owned: OwnedTable, column: string) {
+  if (known === undefined || covers(known, type)) return known ?? type;
+  const wide = widened(known, type);
+  if (wide !== null) return wide;
+  const { stream } = owned.name;
+  throw new PipelineError(
+    'DST_SCHEMA_INCOMPATIBLE',
+    `stream ${stream}: column "${column}" is ${known} in the destination and became ${type}; that cannot be changed without losing values`,
+    { details: { stream, column, from: known, to: type } },
+  );
+}
+
+interface Growth {
+  readonly known: Shape;
+  readonly observed: Observed;
+  /** The flat table has no rows yet, and nobody builds on its columns. */
+  readonly isUnused: boolean;
+}
+
+/** Whether views or anything else name single columns of the table. */
+async function hasDependents(client: Client, oid: number): Promise<boolean> {
+  const [answer] = await exchange(client, [
+    {
+      text: `SELECT EXISTS (SELECT FROM pg_depend WHERE refclassid='pg_class'::regclass
+        AND refobjid=$1::oid AND refobjsubid>0 AND deptype='n')`,
+      values: [String(oid)],
+    },
+  ]);
+  return answer?.rows[0]?.[0] === 't';
+}
+
+async function grow(
+  client: Client,
+  owned: OwnedTable,
+  names: NormalizedNames,
+  { known, observed, isUnused }: Growth,
+): Promise<Shape> {
+  const { home, connectionId, topic, name } = owned;
+  const [relations] = await exchange(client, [
+    {
+      text: `SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid=c.relnamespace
+        WHERE n.nspname=$1`,
+      values: [name.schema],
+    },
+  ]);
+  const others = new Set(relations?.rows.map(([relation]) => relation));
+  const { schema } = name;
+  const { raw, stream } = names;
+  const naming: Naming = {
+    schema,
+    stream,
+    reserved: RESERVED_FIELDS,
+    isTaken: (table) => others.has(table) || table === raw,
+  };
+  const shape = extended(known, observed, naming);
+  if (shape === known) return shape;
+  const statements: Statement[] = [];
+  if (known.length === 0) {
+    if (others.has(raw)) {
+      const what = 'a table of that name exists and is not ours';
+      throw refusal({ ...owned, name: { ...name, table: raw } }, 'DST_TABLE_FOREIGN', what);
+    }
+    await ensureSchema(client, schema);
+    statements.push(...createTable(rawLayout(name, raw), `${marker(owned)} raw`));
+  }
+  const old = new Map(known.map((table) => [pathKey(table.path), table]));
+  for (const table of shape) {
+    const isFlat = table.path.length === 0;
+    const layout = isFlat ? flatLayout(name, table) : childLayout(name, table);
+    const before = old.get(pathKey(table.path));
+    if (before === undefined) statements.push(...created(owned, layout, table));
+    else if (before === table) continue;
+    else if (isFlat && isUnused) statements.push(reordered(layout, before, table));
+    else statements.push(...altered(layout, before, table));
+  }
+  const columns = (shape[0] as TableShape).fields.map(({ column }) => column);
+  statements.push(identifyTable(home, connectionId, topic, name, columns));
+  statements.push(storeShape(home, connectionId, topic, shape));
+  await exchange(client, statements, 0);
+  return shape;
+}
+
+function created(owned: OwnedTable, layout: TableLayout, { path }: TableShape): Statement[] {
+  if (path.length === 0) return createTable(layout, marker(owned));
+  const statements = createTable(layout, `${marker(owned)} ${path.join('.')}`);
+  if (owned.name.mode === 'append') return statements;
+  // Rows are taken away by the event that brought them.
+  return [
+    ...statements,
+    { text: `CREATE INDEX ON ${tableOf(layout)} (${quoted('_airbyte_ab_id')})` },
+  ];
+}
+
+function altered(layout: TableLayout, before: TableShape, after: TableShape): Statement[] {
+  const changes = columnChanges(before, after);
+  return changes.length === 0 ? [] : [alterTable(layout, changes)];
+}
+
+function columnChanges(before: TableShape, after: TableShape): ColumnChange[] {
+  const types = new Map(before.fields.map(({ column, type }) => [column, type]));
+  return after.fields.flatMap(({ column, type }): ColumnChange[] => {
+    const known = types.get(column);
+    if (known === type) return [];
+    return [{ kind: known === undefined ? 'add' : 'widen', name: column, ddl: type }];
+  });
+}
+
+/** An empty stream has its table before its fields are known: they still come in front of ours. */
+function reordered(layout: TableLayout, before: TableShape, after: TableShape): Statement {
+  const ours = layout.columns.slice(layout.sourceColumns);
+  const actions = [
+    ...ours.map(({ name }) => `DROP COLUMN ${quoted(name)}`),
+    ...columnChanges(before, after).map(columnAction),
+    ...ours.map(({ name, ddl }) => `ADD COLUMN ${quoted(name)} ${ddl}`),
+  ];
+  return { text: `ALTER TABLE ${tableOf(layout)} ${actions.join(',')}` };
+}

@@ -1,0 +1,141 @@
+import { PipelineError } from '../../../core/errors/pipeline-error.ts';
+import type { ChangeSchema } from '../../../schemas/envelope/change-decoder.ts';
+import { schemaIdAt } from '../../../schemas/envelope/record-view.ts';
+import { extended, Observed } from '../../../schemas/normalize/shape.ts';
+import type { SchemaLookup } from '../../spi/destination.ts';
+import { FetchedCells } from './fetched-cells.ts';
+import { normalizedStatements } from './normalized-batch.ts';
+import { completed, lacksCells, NormalizedEvents } from './normalized-events.ts';
+import { CompiledShape, RESERVED_FIELDS } from './normalized-layout.ts';
+import { prepareShape, type NormalizedNames, type ShapeWish } from './normalized-owner.ts';
+import type { SchemaOfRecord } from './newest-by-key.ts';
+import type { Sessions } from './sessions.ts';
+import type { PreparedBatch, StreamTable } from './stream-table.ts';
+import { located, type RecordSlice } from './table-batch.ts';
+import type { OwnedTable, Prepared } from './table-owner.ts';
+
+/** A stream as raw documents, a flat table and child tables, kept in step by every batch. */
+export class NormalizedStream implements StreamTable {
+  readonly owned: OwnedTable;
+  private readonly names: NormalizedNames;
+  private readonly sessions: Sessions;
+  private readonly schemas: SchemaLookup;
+  private current: CompiledShape | null = null;
+  /** Schemas that the tables have room for. */
+  private readonly accepted = new Set<ChangeSchema>();
+  /** Changes of the tables' definition, one after the other. */
+  private changing: Promise<unknown> = Promise.resolve();
+
+  constructor(
+    owned: OwnedTable,
+    names: NormalizedNames,
+    sessions: Sessions,
+    schemas: SchemaLookup,
+  ) {
+    this.owned = owned;
+    this.names = names;
+    this.sessions = sessions;
+    this.schemas = schemas;
+  }
+
+  get stream(): string {
+    return this.owned.name.stream;
+  }
+
+  get exists(): boolean {
+    return this.current !== null;
+  }
+
+  register(partition: number): Promise<Prepared> {
+    return this.inTurn(async () => {
+      const latest = await this.schemas.latest(this.owned.topic);
+      const schemas = latest === null ? [] : [latest.value];
+      return this.change({ schemas, observed: null, partition });
+    });
+  }
+
+  verify(): Promise<Prepared> {
+    return this.inTurn(() => this.change({ schemas: [], observed: null, partition: null }));
+  }
+
+  async prepare(
+    schemaIds: ReadonlySet<number>,
+    slices: readonly RecordSlice[],
+  ): Promise<PreparedBatch> {
+    const schemas = [...schemaIds].map((id) => this.schemas.value(id) as ChangeSchema);
+    await this.makeRoom(schemas, new Observed());
+    const deduped = this.owned.name.mode === 'append_dedup';
+    const events = new NormalizedEvents(this.schemaOfRecord(), slices, deduped);
+    if (deduped) await this.fetchCells(events);
+    events.flatten(deduped);
+    const observed = new Observed();
+    for (const { flat } of events.inOrder) if (flat !== null) observed.document(flat.document);
+    const compiled = await this.makeRoom(schemas, observed);
+    return {
+      layout: compiled.flat,
+      encode: (part, options) => normalizedStatements(compiled, events, part, options),
+    };
+  }
+
+  private schemaOfRecord(): SchemaOfRecord {
+    return {
+      plan: (bytes, start, end) => {
+        const schema = this.schemas.value(schemaIdAt(bytes, start, end));
+        if (schema !== undefined) return { schema };
+        throw new PipelineError('EVT_UNDECODABLE', 'a record has no schema');
+      },
+    };
+  }
+
+  /** Completes updates whose unchanged cells only the target has. */
+  private async fetchCells(events: NormalizedEvents): Promise<void> {
+    const incomplete = events.incomplete();
+    if (incomplete.length === 0) return;
+    const fetched = new FetchedCells(this.current as CompiledShape, incomplete);
+    await this.sessions.use((client) => fetched.read(client));
+    incomplete.forEach((event, i) => {
+      event.image = completed(event.image, (name) => fetched.cell(i, name));
+      if (!lacksCells(event)) return;
+      const { stream } = this;
+      const message = `stream ${stream}: an update without all its columns met no row, or no raw row, to complete it`;
+      const error = new PipelineError('DST_ROW_INCOMPLETE', message, { details: { stream } });
+      throw located(error, event.slice, event.index);
+    });
+  }
+
+  /** Brings the tables to where records of these schemas and documents fit. */
+  private async makeRoom(
+    schemas: readonly ChangeSchema[],
+    observed: Observed,
+  ): Promise<CompiledShape> {
+    for (;;) {
+      const compiled = this.current;
+      const isReady = compiled !== null && schemas.every((schema) => this.accepted.has(schema));
+      if (isReady && this.holds(compiled, observed)) return compiled;
+      await this.inTurn(() => this.change({ schemas, observed, partition: null }));
+    }
+  }
+
+  private holds({ shape }: CompiledShape, observed: Observed): boolean {
+    const { schema } = this.owned.name;
+    const { stream } = this.names;
+    const naming = { schema, stream, reserved: RESERVED_FIELDS, isTaken: () => false };
+    return extended(shape, observed, naming) === shape;
+  }
+
+  private async change(wish: ShapeWish): Promise<Prepared> {
+    const { shape, partitions } = await this.sessions.use((client) =>
+      prepareShape(client, this.owned, this.names, wish),
+    );
+    if (shape === null) return { layout: null, partitions };
+    for (const schema of wish.schemas) this.accepted.add(schema);
+    this.current = new CompiledShape(this.owned.name, this.names.raw, shape, this.schemas);
+    return { layout: this.current.flat, partitions };
+  }
+
+  private inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.changing.then(work, work);
+    this.changing = turn.catch(() => undefined);
+    return turn;
+  }
+}

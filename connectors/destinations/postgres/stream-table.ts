@@ -1,0 +1,26 @@
+import type { OwnedTable, Prepared } from './table-owner.ts';
+import type { EncodeOptions, RecordSlice, TableStatements } from './table-batch.ts';
+import type { TableLayout } from './table-layout.ts';
+
+/** Records that the tables are ready for. */
+export interface PreparedBatch {
+  readonly layout: TableLayout;
+  /** The statements of some of the records that were prepared; may be asked again. */
+  encode(slices: readonly RecordSlice[], options: EncodeOptions): TableStatements;
+}
+
+/** What one stream becomes in the target, in the hands of one writer. */
+export interface StreamTable {
+  /** The table that the bookkeeping identifies. */
+  readonly owned: OwnedTable;
+  /** For messages: `namespace.name`. */
+  readonly stream: string;
+  /** False while no schema is known, so that there is no table. */
+  readonly exists: boolean;
+  /** Registers a partition, after comparing the tables with the bookkeeping. */
+  register(partition: number): Promise<Prepared>;
+  /** Brings the tables to where these records fit; `schemaIds` are those of their values. */
+  prepare(schemaIds: ReadonlySet<number>, slices: readonly RecordSlice[]): Promise<PreparedBatch>;
+  /** Compares the tables with the bookkeeping again: throws the code of what happened to them. */
+  verify(): Promise<Prepared>;
+}
