@@ -13,6 +13,8 @@ interface Entry<C> {
 const SOURCES: readonly Entry<Source>[] = [
   // prettier-ignore
   { name: 'postgres', definitionId: 'decd338e-5647-4c0b-adf4-da0e75f5a750', load: async () => (await import('./sources/postgres/source.ts')).source },
+  // prettier-ignore
+  { name: 'mysql', definitionId: '435bb9a5-7887-4809-aa58-28c27df0d7ad', load: async () => (await import('./sources/mysql/source.ts')).source },
 ];
 
 const DESTINATIONS: readonly Entry<Destination>[] = [

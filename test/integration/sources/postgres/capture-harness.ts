@@ -3,6 +3,7 @@ import pg from 'pg';
 import { source } from '../../../../connectors/sources/postgres/source.ts';
 import type {
   SchemaIds,
+  Source,
   SourceBatch,
   SourceOpenOptions,
   SourceReader,
@@ -69,6 +70,8 @@ export interface RunOptions {
   readonly maxTransactionMs?: number;
   readonly registry?: Registry;
   readonly decode?: boolean;
+  /** Postgres when none is given. */
+  readonly source?: Source;
 }
 
 function streamOf(name: string | StreamId): StreamId {
@@ -104,6 +107,7 @@ export class Run {
   readonly registry: Registry;
   private readonly reader: SourceReader;
   private readonly decode: boolean;
+  private readonly source: Source;
   private pending: SeenRecord[] = [];
   private changed: (() => void)[] = [];
   private gate: Promise<void> = Promise.resolve();
@@ -112,6 +116,7 @@ export class Run {
   private constructor(reader: SourceReader, options: RunOptions, registry: Registry) {
     this.reader = reader;
     this.registry = registry;
+    this.source = options.source ?? source;
     this.state = options.state ?? null;
     this.decode = options.decode ?? true;
     this.finished = this.pump();
@@ -134,7 +139,7 @@ export class Run {
       maxTransactionMs: options.maxTransactionMs ?? 60_000,
       signal: new AbortController().signal,
     };
-    return new Run(await source.open(open), options, registry);
+    return new Run(await (options.source ?? source).open(open), options, registry);
   }
 
   /** Nothing is taken until the promise resolves: a stalled consumer. */
@@ -220,7 +225,7 @@ export class Run {
 
   /** Waits until everything committed before the call was handed over. */
   async caughtUp(config: Record<string, unknown>): Promise<void> {
-    const position = await source.currentPosition(config);
+    const position = await this.source.currentPosition(config);
     await this.until(
       () => this.progress().phase === 'streaming' && this.progress().readThrough >= position,
       `position ${position}`,

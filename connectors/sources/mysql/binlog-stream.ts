@@ -1,0 +1,306 @@
+import { crc32 } from 'node:zlib';
+import { PipelineError, toPipelineError } from '../../../core/errors/pipeline-error.ts';
+import { OP_CREATE, OP_DELETE, OP_UPDATE } from '../../../schemas/envelope/change-decoder.ts';
+import { stopsStreamOnly, type EventWriter, type StreamLane } from '../../capture/event-writer.ts';
+import type { Outbox } from '../../capture/outbox.ts';
+import * as binlog from './binlog-events.ts';
+import { logIncomplete, protocolError } from './errors.ts';
+import { gtidText } from './gtid-set.ts';
+import { PayloadEvents } from './payload-events.ts';
+import { placeText, type CaptureState, type Mark } from './position.ts';
+import { rowsAt, RowEvents, type RowOperation } from './row-events.ts';
+import { StatementEffects } from './statement-effects.ts';
+import { LogPlace } from './log-place.ts';
+import { Tables, type KnownTable } from './tables.ts';
+import { TransactionReplay } from './transaction-replay.ts';
+
+export interface BinlogStreamOptions {
+  readonly mariadb: boolean;
+  /** Whether events end with a checksum before the log's own description says so. */
+  readonly checksums: boolean;
+  readonly position: bigint;
+  readonly replay: TransactionReplay;
+  readonly state: CaptureState;
+  readonly outbox: Outbox<Mark>;
+  readonly writer: EventWriter;
+  /** Makes a new shape of a table ready; the session is held until it is done. */
+  readonly compile: (table: KnownTable) => void;
+}
+
+/**
+ * Turns the events of the log into change events. Transactions arrive whole and in commit order; each
+ * is sealed at its end, or in between when it alone is larger than what may be buffered.
+ */
+export class BinlogStream {
+  /** Everything committed up to here was seen. */
+  through: bigint;
+  inTransaction = false;
+  private readonly options: BinlogStreamOptions;
+  private readonly rows: RowEvents;
+  private readonly tables: Tables;
+  private readonly statements: StatementEffects;
+  private readonly place = new LogPlace();
+  private readonly header: binlog.EventHeader;
+  private payload: PayloadEvents | null = null;
+  private checksums: boolean;
+  private gtid: binlog.GtidMark | null = null;
+  private start = 0n;
+  private committedAtMs = 0;
+  /** Statements of the running transaction follow: a BEGIN was seen, or is implied. */
+  private begun = false;
+  /** It may be rolled back after it was logged (XA). */
+  private undecided = false;
+
+  constructor(options: BinlogStreamOptions) {
+    this.options = options;
+    this.through = options.position;
+    this.checksums = options.checksums;
+    this.rows = new RowEvents(options.writer);
+    this.tables = new Tables(options.state, options.mariadb);
+    this.statements = new StatementEffects(
+      options.state,
+      options.writer,
+      this.tables,
+      (lane, error) => this.stop(lane, error),
+    );
+    this.header = { timestamp: 0, type: 0, serverId: 0, size: 0, logPos: 0, flags: 0 };
+  }
+
+  event(bytes: Buffer, start: number, end: number): void {
+    const { header } = this;
+    if (end - start < binlog.HEADER_BYTES) throw protocolError('a truncated event');
+    binlog.readHeader(bytes, start, header);
+    if (header.type === binlog.FORMAT_DESCRIPTION) this.checksums = bytes[end - 5] === 1;
+    const stop = this.checksums ? end - 4 : end;
+    if (stop < end && crc32(bytes.subarray(start, stop)) !== bytes.readUInt32LE(stop)) {
+      throw new PipelineError('SRC_CONNECTION_LOST', 'an event of the log has a wrong checksum');
+    }
+    const body = start + binlog.HEADER_BYTES;
+    if (this.place.moved(header, bytes, body, stop)) this.newFile();
+    this.dispatch(bytes, body, stop);
+    if (!this.inTransaction && this.place.known) this.reached(this.place.end);
+  }
+
+  private reached(place: bigint): void {
+    if (place > this.through) this.through = place;
+  }
+
+  /** The next event of an opened transaction payload. */
+  more(): boolean {
+    const { payload } = this;
+    if (payload === null) return false;
+    if (!payload.next(this.header)) {
+      this.payload = null;
+      if (!this.inTransaction) this.reached(this.place.end);
+      return false;
+    }
+    this.dispatch(payload.bytes, payload.body, payload.end);
+    return true;
+  }
+
+  private dispatch(bytes: Buffer, body: number, end: number): void {
+    const { header } = this;
+    const { type } = header;
+    if (type === binlog.TABLE_MAP) this.tableMap(bytes, body, end);
+    else if (type >= binlog.WRITE_ROWS && type <= binlog.DELETE_ROWS) {
+      this.rowEvent(
+        OPERATIONS[type - binlog.WRITE_ROWS] as RowOperation,
+        bytes,
+        body,
+        end,
+        true,
+        false,
+      );
+    } else if (type >= binlog.WRITE_ROWS_V1 && type <= binlog.DELETE_ROWS_V1) {
+      this.rowEvent(
+        OPERATIONS[type - binlog.WRITE_ROWS_V1] as RowOperation,
+        bytes,
+        body,
+        end,
+        false,
+        false,
+      );
+    } else if (type >= binlog.WRITE_ROWS_COMPRESSED_V1 && type <= binlog.DELETE_ROWS_COMPRESSED) {
+      const index = type - binlog.WRITE_ROWS_COMPRESSED_V1;
+      this.rowEvent(OPERATIONS[index % 3] as RowOperation, bytes, body, end, index >= 3, true);
+    } else this.control(type, bytes, body, end);
+  }
+
+  private control(type: number, bytes: Buffer, body: number, end: number): void {
+    const { header } = this;
+    switch (type) {
+      case binlog.GTID:
+      case binlog.ANONYMOUS_GTID:
+        return this.begin(binlog.readGtid(bytes, body, end, header));
+      case binlog.GTID_TAGGED:
+        return this.begin(binlog.readTaggedGtid(bytes, body, header));
+      case binlog.MARIADB_GTID:
+        return this.begin(binlog.readMariadbGtid(bytes, body, header));
+      case binlog.XID:
+        return this.commit();
+      case binlog.QUERY:
+      case binlog.QUERY_COMPRESSED:
+      case binlog.EXECUTE_LOAD_QUERY:
+        return this.statement(binlog.readQuery(bytes, body, end, type));
+      case binlog.XA_PREPARE:
+        return this.commit();
+      case binlog.TRANSACTION_PAYLOAD:
+        this.payload = new PayloadEvents(binlog.openPayload(bytes, body, end));
+        return;
+      case binlog.PARTIAL_UPDATE_ROWS:
+        return this.partialUpdate(bytes, body);
+      case binlog.ROTATE:
+      case binlog.FORMAT_DESCRIPTION:
+      case binlog.HEARTBEAT:
+      case binlog.HEARTBEAT_V2:
+      case binlog.INTVAR:
+      case binlog.RAND:
+      case binlog.USER_VAR:
+      case binlog.BEGIN_LOAD_QUERY:
+        return;
+      default:
+        binlog.refuseUnknown(header);
+    }
+  }
+
+  /** A crash of the server may have left the beginning of a transaction at the end of a file. */
+  private newFile(): void {
+    if (!this.inTransaction) return;
+    this.options.replay.abandon();
+    this.options.outbox.discardUnsealed();
+    this.inTransaction = false;
+    this.payload = null;
+  }
+
+  private begin(gtid: binlog.GtidMark): void {
+    const { writer, mariadb, replay } = this.options;
+    this.inTransaction = true;
+    this.gtid = gtid;
+    this.begun = mariadb && !gtid.standalone;
+    this.undecided = gtid.prepared;
+    this.start = this.place.start;
+    replay.begins(this.start, gtidText(gtid, mariadb), gtid.commitUs);
+    if (replay.delivered) return;
+    this.committedAtMs = Math.floor(gtid.commitUs / 1000);
+    writer.beginTransaction(this.start, Number(gtid.number), gtid.commitUs);
+    this.tables.forgetPassedSnapshots(this.start);
+  }
+
+  private statement(event: binlog.QueryEvent): void {
+    const { text } = event;
+    if (text === 'BEGIN') this.begun = true;
+    else if (text === 'COMMIT') this.commit();
+    else if (text === 'ROLLBACK') {
+      this.options.outbox.discardUnsealed();
+      this.commit();
+    } else if (/^XA\s+START/i.test(text)) {
+      this.begun = true;
+      this.undecided = true;
+    } else if (!this.options.replay.delivered) {
+      this.statements.apply(event, this.begun, this.options.replay.skipping);
+      if (!this.begun) this.commit();
+    } else if (!this.begun) this.commit();
+  }
+
+  private commit(): void {
+    if (!this.inTransaction) return;
+    const { replay, state, mariadb } = this.options;
+    this.inTransaction = false;
+    if (replay.delivered) return;
+    replay.ends();
+    const gtid = this.gtid as binlog.GtidMark;
+    state.gtids.add(gtid);
+    state.anchor = {
+      place: placeText(this.start),
+      gtid: gtidText(gtid, mariadb),
+      commitUs: gtid.commitUs,
+    };
+    this.reached(this.place.end);
+    // A stream that was stopped on the way is told even when nothing else is.
+    this.seal(state.dirty);
+  }
+
+  /** Ends what is whole at the newest position. */
+  seal(urgent: boolean): void {
+    const { outbox } = this.options;
+    outbox.seal({ position: this.through, committedAtMs: this.committedAtMs, chunk: null }, urgent);
+  }
+
+  /** Cuts the running transaction; a restart passes over what was delivered of it. */
+  sealChunk(): void {
+    const { outbox, replay, writer, mariadb } = this.options;
+    const chunk = replay.chunk(
+      gtidText(this.gtid as binlog.GtidMark, mariadb),
+      this.start,
+      writer.seq,
+    );
+    outbox.seal({ position: this.through, committedAtMs: this.committedAtMs, chunk }, false);
+  }
+
+  private tableMap(bytes: Buffer, body: number, end: number): void {
+    if (this.options.replay.delivered) return;
+    const table = this.tables.described(bytes, body, end);
+    if (table !== null) this.options.compile(table);
+  }
+
+  private rowEvent(
+    op: RowOperation,
+    bytes: Buffer,
+    body: number,
+    end: number,
+    extra: boolean,
+    compressed: boolean,
+  ): void {
+    if (!this.inTransaction) throw protocolError('rows outside of a transaction');
+    const { replay, writer } = this.options;
+    if (replay.delivered) return;
+    const skipped = replay.passesOver(op, end - body);
+    if (skipped !== null) {
+      if (skipped >= 0) writer.seq = skipped;
+      return;
+    }
+    const table = this.tables.byId(bytes.readUIntLE(body, 6));
+    if (table === undefined) return;
+    const { lane } = table;
+    if (lane === null || lane.stopped || this.tables.copied(lane)) return;
+    const from = body + 8 + (extra ? bytes.readUInt16LE(body + 8) : 0);
+    try {
+      if (this.undecided) throw logIncomplete(lane.label, 'it was changed in an XA transaction');
+      const { codec, shape } = table;
+      if (codec === null || shape === null) throw protocolError(`rows of the unread ${lane.label}`);
+      const at = rowsAt(bytes, from, shape.columns, op === OP_UPDATE ? 2 : 1, lane.label);
+      const src = compressed ? binlog.uncompress(bytes, at, end) : bytes;
+      if (compressed) this.rows.rows(lane, codec, shape, op, src, 0, src.length);
+      else this.rows.rows(lane, codec, shape, op, src, at, end);
+    } catch (error) {
+      this.refused(lane, error);
+    }
+  }
+
+  private partialUpdate(bytes: Buffer, body: number): void {
+    const lane = this.tables.byId(bytes.readUIntLE(body, 6))?.lane;
+    if (!lane || lane.stopped || this.options.replay.delivered || this.tables.copied(lane)) return;
+    this.stop(
+      lane,
+      logIncomplete(
+        lane.label,
+        "a JSON value was logged in part; run: SET GLOBAL binlog_row_value_options = ''",
+      ),
+    );
+  }
+
+  private refused(lane: StreamLane, error: unknown): void {
+    this.options.writer.rollback();
+    const failure = toPipelineError(error);
+    if (!stopsStreamOnly(failure)) throw failure;
+    this.stop(lane, failure);
+  }
+
+  /** Stops one stream; the fact travels with the next batch, if need be with one of its own. */
+  stop(lane: StreamLane, error: PipelineError): void {
+    this.options.state.stop(lane.label, error, placeText(this.through));
+    if (!this.inTransaction) this.seal(true);
+  }
+}
+
+const OPERATIONS: readonly RowOperation[] = [OP_CREATE, OP_UPDATE, OP_DELETE];

@@ -1,0 +1,101 @@
+import { PipelineError } from '../../../core/errors/pipeline-error.ts';
+import { streamLabel, type StreamId } from '../../../schemas/catalog/stream-id.ts';
+import { quoteLiteral, type Row, type SideSession } from './session.ts';
+
+export interface ColumnFacts {
+  readonly name: string;
+  /** `varchar`, `bigint`, `uuid`, ... in lower case. */
+  readonly dataType: string;
+  readonly unsigned: boolean;
+  readonly precision: number;
+  readonly scale: number;
+  readonly fsp: number;
+  readonly length: number;
+  /** Null for binary strings and everything that is no text. */
+  readonly charset: string | null;
+}
+
+/** What the server's catalog says of one table. */
+export interface TableFacts {
+  readonly stream: StreamId;
+  readonly engine: string;
+  readonly columns: readonly ColumnFacts[];
+  readonly key: readonly string[];
+  readonly rowsEstimate: number | null;
+}
+
+/** Engines whose tables a consistent snapshot shows as of its start. */
+const TRANSACTIONAL = new Set(['innodb', 'rocksdb', 'tokudb']);
+
+export function isTransactional(table: TableFacts): boolean {
+  return TRANSACTIONAL.has(table.engine.toLowerCase());
+}
+
+function columnOf(row: Row): ColumnFacts {
+  const dataType = String(row['data_type']).toLowerCase();
+  const columnType = String(row['column_type']).toLowerCase();
+  return {
+    name: String(row['column_name']),
+    dataType,
+    unsigned: /\bunsigned\b|\bzerofill\b/.test(columnType),
+    precision: Number(row['num_precision'] ?? 0),
+    scale: Number(row['num_scale'] ?? 0),
+    fsp: Number(row['fsp'] ?? 0),
+    length: Number(row['bytes'] ?? 0),
+    charset: row['charset'] ?? null,
+  };
+}
+
+const IN_LIST = (names: readonly string[]): string => names.map(quoteLiteral).join(', ');
+
+async function read(sql: SideSession, database: string, only: string): Promise<TableFacts[]> {
+  const where = `TABLE_SCHEMA = ${quoteLiteral(database)}${only}`;
+  const tables = await sql.query(
+    `SELECT TABLE_NAME AS table_name, ENGINE AS engine, TABLE_ROWS AS num_rows
+     FROM information_schema.TABLES
+     WHERE TABLE_TYPE = 'BASE TABLE' AND ${where} ORDER BY TABLE_NAME`,
+  );
+  const columns = await sql.query(
+    `SELECT TABLE_NAME AS table_name, COLUMN_NAME AS column_name, DATA_TYPE AS data_type,
+       COLUMN_TYPE AS column_type, NUMERIC_PRECISION AS num_precision, NUMERIC_SCALE AS num_scale,
+       DATETIME_PRECISION AS fsp, CHARACTER_OCTET_LENGTH AS bytes, CHARACTER_SET_NAME AS charset
+     FROM information_schema.COLUMNS WHERE ${where} ORDER BY TABLE_NAME, ORDINAL_POSITION`,
+  );
+  const keys = await sql.query(
+    `SELECT TABLE_NAME AS table_name, COLUMN_NAME AS column_name FROM information_schema.STATISTICS
+     WHERE ${where} AND INDEX_NAME = 'PRIMARY' ORDER BY TABLE_NAME, SEQ_IN_INDEX`,
+  );
+  const of = (rows: readonly Row[], name: unknown): Row[] =>
+    rows.filter((row) => row['table_name'] === name);
+  return tables.map((table) => ({
+    stream: { namespace: database, name: String(table['table_name']) },
+    engine: String(table['engine'] ?? ''),
+    columns: of(columns, table['table_name']).map(columnOf),
+    key: of(keys, table['table_name']).map((row) => String(row['column_name'])),
+    rowsEstimate: table['num_rows'] == null ? null : Number(table['num_rows']),
+  }));
+}
+
+export function tablesOfDatabase(sql: SideSession, database: string): Promise<TableFacts[]> {
+  return read(sql, database, '');
+}
+
+export async function tablesNamed(
+  sql: SideSession,
+  streams: readonly StreamId[],
+): Promise<Map<string, TableFacts>> {
+  const found = new Map<string, TableFacts>();
+  for (const database of new Set(streams.map((stream) => stream.namespace))) {
+    const names = streams.filter((each) => each.namespace === database).map((each) => each.name);
+    for (const table of await read(sql, database, ` AND TABLE_NAME IN (${IN_LIST(names)})`)) {
+      found.set(streamLabel(table.stream), table);
+    }
+  }
+  return found;
+}
+
+export function streamGone(label: string, how = 'does not exist any more'): PipelineError {
+  return new PipelineError('SRC_STREAM_GONE', `table ${label} ${how}`, {
+    details: { stream: label },
+  });
+}

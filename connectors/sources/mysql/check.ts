@@ -1,0 +1,104 @@
+import { toPipelineError, type PipelineError } from '../../../core/errors/pipeline-error.ts';
+import { streamLabel } from '../../../schemas/catalog/stream-id.ts';
+import type { CheckResult } from '../../spi/connector.ts';
+import { isTransactional, tablesOfDatabase, type TableFacts } from './catalog.ts';
+import { parseConfig } from './config.ts';
+import { logStatus, missingSettings, readServer, type ServerFacts } from './server.ts';
+import { SideSession } from './session.ts';
+
+interface Findings {
+  readonly failures: string[];
+  readonly warnings: string[];
+}
+
+const SHORT_RETENTION_S = 24 * 3600;
+
+/** Looks at everything that a capture will need; each failed point comes with what mends it. */
+export async function check(raw: Record<string, unknown>): Promise<CheckResult> {
+  const found: Findings = { failures: [], warnings: [] };
+  let sql: SideSession | null = null;
+  try {
+    const config = parseConfig(raw);
+    sql = new SideSession(config);
+    const tables = await tablesOfDatabase(sql, config.database);
+    if (config.capture) await checkCapture(sql, tables, found);
+  } catch (error) {
+    found.failures.push(sentence(toPipelineError(error)));
+  } finally {
+    await sql?.close();
+  }
+  const ok = found.failures.length === 0;
+  const message = ok ? 'Connection succeeded.' : found.failures.join('\n');
+  return found.warnings.length === 0 ? { ok, message } : { ok, message, warnings: found.warnings };
+}
+
+function sentence(error: PipelineError): string {
+  return `${error.code}: ${error.message}. ${error.spec.fix}`;
+}
+
+async function checkCapture(
+  sql: SideSession,
+  tables: readonly TableFacts[],
+  found: Findings,
+): Promise<void> {
+  const server = await readServer(sql);
+  found.failures.push(...missingSettings(server));
+  await checkRights(sql, server, found);
+  warnOfServer(server, found);
+  for (const table of tables) {
+    if (!isTransactional(table)) found.warnings.push(engineWarning(table));
+    if (table.key.length === 0)
+      found.warnings.push(`${streamLabel(table.stream)} has no primary key`);
+  }
+}
+
+export function engineWarning(table: TableFacts): string {
+  const name = streamLabel(table.stream);
+  return `${name} cannot be copied consistently; run: ALTER TABLE ${name} ENGINE = InnoDB`;
+}
+
+async function checkRights(sql: SideSession, server: ServerFacts, found: Findings): Promise<void> {
+  const rows = await sql.query('SHOW GRANTS');
+  const granted = rows.map((row) => String(Object.values(row)[0])).join('\n');
+  const global = granted
+    .split('\n')
+    .filter((line) => / ON \*\.\* TO /.test(line))
+    .join('\n');
+  const has = (right: RegExp): boolean => /ALL PRIVILEGES/.test(global) || right.test(global);
+  if (!has(/REPLICATION SLAVE\b(?! ADMIN)|REPLICATION REPLICA\b(?! ADMIN)/)) {
+    found.failures.push(
+      'the user may not read the binary log; run: GRANT REPLICATION SLAVE ON *.* TO <the user>',
+    );
+  }
+  try {
+    if (server.variables['log_bin'] === 'ON') await logStatus((text) => sql.query(text));
+  } catch {
+    const right = server.mariadb ? 'BINLOG MONITOR' : 'REPLICATION CLIENT';
+    found.failures.push(
+      `the user may not ask where the log stands; run: GRANT ${right} ON *.* TO <the user>`,
+    );
+  }
+  if (server.mariadb || has(/\bRELOAD\b/)) return;
+  found.warnings.push(
+    'without RELOAD the tables are locked by name for a moment, for which LOCK TABLES is needed; ' +
+      'run: GRANT RELOAD ON *.* TO <the user>',
+  );
+}
+
+function warnOfServer(server: ServerFacts, found: Findings): void {
+  const { variables } = server;
+  const kept = Number(variables['binlog_expire_logs_seconds'] ?? 0);
+  if (kept > 0 && kept < SHORT_RETENTION_S) {
+    found.warnings.push(
+      `the log is kept for ${kept} s only; run: SET GLOBAL binlog_expire_logs_seconds = 259200`,
+    );
+  }
+  if (variables['sync_binlog'] !== '1') {
+    found.warnings.push(
+      'after a crash of the machine the log may lack commits; run: SET GLOBAL sync_binlog = 1',
+    );
+  }
+  if (!server.mariadb && variables['gtid_mode'] !== 'ON') {
+    found.warnings.push('gtid_mode is not ON: a restored server is told by its log alone');
+  }
+}

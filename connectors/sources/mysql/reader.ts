@@ -1,0 +1,182 @@
+import { PipelineError, toPipelineError } from '../../../core/errors/pipeline-error.ts';
+import { StreamLane } from '../../capture/event-writer.ts';
+import { Outbox } from '../../capture/outbox.ts';
+import type {
+  SourceBatch,
+  SourceOpenOptions,
+  SourceProgress,
+  SourceReader,
+} from '../../spi/source.ts';
+import { Capture, type CaptureParts } from './capture.ts';
+import { streamGone, tablesNamed } from './catalog.ts';
+import { parseConfig } from './config.ts';
+import { checkContinuity } from './continuity.ts';
+import { GtidSet } from './gtid-set.ts';
+import { CaptureState, detailsOf, placeOfText, placeText, type Mark } from './position.ts';
+import { logStatus, missingSettings, readServer, type ServerFacts } from './server.ts';
+import { SideSession } from './session.ts';
+
+/** Hands over what the capture produces. */
+export class MysqlReader implements SourceReader {
+  private readonly outbox: Outbox<Mark>;
+  private readonly state: CaptureState;
+  private readonly capture: Capture;
+  private error: PipelineError | null = null;
+  private closed = false;
+  private waiting: (() => void) | null = null;
+  private takers: (() => void)[] = [];
+
+  constructor(parts: Omit<CaptureParts, 'outbox' | 'wake' | 'taken'>) {
+    this.outbox = new Outbox<Mark>();
+    this.state = parts.state;
+    this.capture = new Capture(
+      {
+        ...parts,
+        outbox: this.outbox,
+        wake: () => this.wake(),
+        taken: () => new Promise((resolve) => this.takers.push(resolve)),
+      },
+      (error) => {
+        this.error ??= error;
+        this.wake();
+      },
+    );
+    parts.open.signal.addEventListener('abort', () => void this.close(), { once: true });
+    void this.capture.run();
+    if (parts.open.signal.aborted) void this.close();
+  }
+
+  async next(): Promise<SourceBatch | null> {
+    for (;;) {
+      if (this.closed) return null;
+      if (this.error !== null) {
+        const { error } = this;
+        await this.close();
+        throw error;
+      }
+      if (this.outbox.ready) return this.take();
+      await new Promise<void>((resolve) => {
+        this.waiting = resolve;
+      });
+    }
+  }
+
+  private wake(): void {
+    const { waiting } = this;
+    this.waiting = null;
+    waiting?.();
+  }
+
+  private take(): SourceBatch {
+    const taken = this.outbox.take();
+    if (taken === null) throw new Error('nothing is sealed');
+    const { mark, parts, records, bytes } = taken;
+    const state = mark === 'unfinished' ? null : this.state.at(mark);
+    if (state !== null) this.state.dirty = false;
+    this.capture.afterTake(mark === 'unfinished' ? null : mark.position);
+    const { takers } = this;
+    this.takers = [];
+    for (const taker of takers) taker();
+    const committedAtMs = mark === 'unfinished' ? 0 : mark.committedAtMs;
+    return { parts, state, records, bytes, committedAtMs };
+  }
+
+  /** The server keeps its log by time, not for us: there is nothing to tell it. */
+  acknowledge(batch: SourceBatch): void {
+    this.outbox.recycle(batch.parts);
+  }
+
+  progress(): SourceProgress {
+    const { capture } = this;
+    const { readThrough } = capture;
+    const lag = capture.serverEnd - readThrough;
+    return {
+      phase: capture.phase,
+      streams: this.state.progress(),
+      readThrough: placeText(readThrough),
+      // Files before the newest one are counted as empty: their sizes are not known here.
+      lagBytes: lag > 0n ? Number(lag & 0xffffffffn) : 0,
+      ...(capture.waitingFor === undefined ? {} : { waitingFor: capture.waitingFor }),
+    };
+  }
+
+  async close(): Promise<void> {
+    if (this.closed) return;
+    this.closed = true;
+    this.wake();
+    await this.capture.close();
+  }
+}
+
+/** Checks that the log can be continued and carries what is needed, and starts. */
+export async function openReader(options: SourceOpenOptions): Promise<MysqlReader> {
+  const config = parseConfig(options.config);
+  if (!config.capture) {
+    throw new PipelineError(
+      'CFG_INVALID_CONNECTOR',
+      'replication_method.method: must be CDC for streams that are read continuously',
+      { details: { field: 'replication_method.method' } },
+    );
+  }
+  const sql = new SideSession(config);
+  try {
+    const server = await readServer(sql);
+    const missing = missingSettings(server);
+    if (missing.length > 0) throw new PipelineError('SRC_SERVER_SETTING', missing.join('; '));
+    const stored = options.state === null ? null : detailsOf(options.state);
+    const start =
+      stored === null || options.state === null
+        ? null
+        : await checkContinuity(sql, server, stored, placeOfText(options.state.position));
+    const state = await stateOf(options, sql, server, config.database);
+    const chunk = stored?.chunk ?? null;
+    await admitStreams(sql, state, start?.position ?? 0n);
+    return new MysqlReader({
+      config,
+      mariadb: server.mariadb,
+      open: options,
+      sql,
+      state,
+      start,
+      chunk,
+    });
+  } catch (error) {
+    await sql.close();
+    throw toPipelineError(error);
+  }
+}
+
+async function stateOf(
+  options: SourceOpenOptions,
+  sql: SideSession,
+  server: ServerFacts,
+  database: string,
+): Promise<CaptureState> {
+  const stored = options.state === null ? null : detailsOf(options.state);
+  const origin = { connector: 'mysql', serverName: options.serverName, database };
+  const lanes = options.streams.map(
+    ({ stream, partitions }) => new StreamLane(stream, partitions, origin),
+  );
+  return new CaptureState({
+    epoch: options.state?.epoch ?? 1,
+    server: server.identity,
+    base: stored?.base ?? (await logStatus((text) => sql.query(text))).base,
+    gtids: new GtidSet(server.mariadb, stored?.gtids ?? ''),
+    anchor: stored?.anchor ?? null,
+    lanes,
+    marks: stored?.streams ?? {},
+  });
+}
+
+/** A table that is not there cannot be copied; what was copied ends where the log drops it. */
+async function admitStreams(sql: SideSession, state: CaptureState, at: bigint): Promise<void> {
+  const fresh = state.uncopied;
+  if (fresh.length === 0) return;
+  const tables = await tablesNamed(
+    sql,
+    fresh.map((lane) => lane.stream),
+  );
+  for (const lane of fresh) {
+    if (!tables.has(lane.label)) state.stop(lane.label, streamGone(lane.label), placeText(at));
+  }
+}

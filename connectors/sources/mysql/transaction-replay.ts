@@ -1,0 +1,88 @@
+import { PipelineError } from '../../../core/errors/pipeline-error.ts';
+import { placeOfText, placeText, type Anchor, type ChunkMark } from './position.ts';
+
+/**
+ * What of the log was delivered before: whole transactions below the position, of which the anchor
+ * must come again as it was, and the first part of one that was cut (invariants 6 and 7).
+ */
+export class TransactionReplay {
+  /** The running transaction lies below our position: it is looked at, not delivered. */
+  delivered = false;
+  private readonly position: bigint;
+  private anchor: Anchor | null;
+  private resumed: ChunkMark | null;
+  private skip: ChunkMark | null = null;
+  private cut = false;
+  private events = 0;
+  private hash = 0;
+
+  constructor(position: bigint, anchor: Anchor | null, chunk: ChunkMark | null) {
+    this.position = position;
+    this.anchor = anchor;
+    this.resumed = chunk;
+  }
+
+  begins(place: bigint, gtid: string, commitUs: number): void {
+    this.checkAnchor(place, gtid, commitUs);
+    this.delivered = place < this.position;
+    this.events = 0;
+    this.hash = 0;
+    this.cut = false;
+    if (this.delivered) return;
+    this.skip = this.resumed;
+    this.resumed = null;
+    if (this.skip === null) return;
+    this.cut = true;
+    if (this.skip.gtid !== gtid || placeOfText(this.skip.place) !== place) throw mismatch(gtid);
+  }
+
+  private checkAnchor(place: bigint, gtid: string, commitUs: number): void {
+    const { anchor } = this;
+    this.anchor = null;
+    if (anchor === null) return;
+    const same =
+      placeOfText(anchor.place) === place && anchor.gtid === gtid && anchor.commitUs === commitUs;
+    if (same) return;
+    throw new PipelineError(
+      'SRC_IDENTITY_CHANGED',
+      `the log holds another transaction where ${anchor.gtid || anchor.place} was read: it was reset or restored`,
+    );
+  }
+
+  /** Null for a row event to be delivered; otherwise the ordinal to go on from, or -1 before it. */
+  passesOver(operation: number, length: number): number | null {
+    this.events++;
+    this.hash = Math.imul(this.hash ^ (operation + length * 257), 0x01000193) | 0;
+    const { skip } = this;
+    if (skip === null) return null;
+    if (this.events < skip.skip) return -1;
+    if (this.hash !== skip.check) throw mismatch(skip.gtid);
+    this.skip = null;
+    return skip.seq;
+  }
+
+  get skipping(): boolean {
+    return this.skip !== null;
+  }
+
+  chunk(gtid: string, place: bigint, seq: number): ChunkMark {
+    this.cut = true;
+    return { gtid, place: placeText(place), skip: this.events, check: this.hash, seq };
+  }
+
+  /** The running transaction does not come to its end. */
+  abandon(): void {
+    if (this.cut) throw mismatch('at the end of a file');
+  }
+
+  ends(): void {
+    if (this.skip !== null) throw mismatch(this.skip.gtid);
+  }
+}
+
+function mismatch(gtid: string): PipelineError {
+  return new PipelineError(
+    'SRC_REPLAY_MISMATCH',
+    `transaction ${gtid} is not repeated as it was first sent`,
+  );
+}

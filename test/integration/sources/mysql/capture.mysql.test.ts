@@ -1,0 +1,4 @@
+import { mysqlContext } from '../../../support/contexts.ts';
+import { captureSuite } from './capture-suite.ts';
+
+captureSuite('mysql', mysqlContext);
