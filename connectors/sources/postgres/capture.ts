@@ -166,8 +166,8 @@ export class Capture {
       writer: this.writer,
       errands: {
         compile: (relations) => this.errand(() => this.compile(relations)),
-        complete: (relation, message, answer) =>
-          this.errand(async () => answer(await completeUpdate(relation, message, parts.sql))),
+        complete: (relation, message, xid, answer) =>
+          this.errand(async () => answer(await completeUpdate(relation, message, xid, parts.sql))),
       },
     });
     this.wal = wal;

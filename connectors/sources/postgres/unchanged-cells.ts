@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Relation } from './relations.ts';
 import { NEW_TUPLE, TupleReader } from './pgoutput.ts';
 import { UNCHANGED_CELL } from '../../capture/row-codec.ts';
@@ -11,6 +12,7 @@ import { quoteIdentifier, type SideSession } from './session.ts';
 export async function completeUpdate(
   relation: Relation,
   message: Buffer,
+  xid: number,
   sql: SideSession,
 ): Promise<Buffer> {
   const { columns, namespace, name } = relation.message;
@@ -25,19 +27,51 @@ export async function completeUpdate(
     const index = columns.findIndex((column) => column.name === keyName);
     return message.toString('utf8', spans[index * 2], spans[index * 2 + 1]);
   });
-  const [row] = await sql.query(
-    `SELECT ${missing.map(quoteIdentifier).join(', ')}
-     FROM ${quoteIdentifier(namespace)}.${quoteIdentifier(name)}
-     WHERE ${key.map((keyName, index) => `${quoteIdentifier(keyName)} = $${index + 1}`).join(' AND ')}`,
+  const row = await readRow(sql, {
+    table: `${quoteIdentifier(namespace)}.${quoteIdentifier(name)}`,
+    columns: missing,
+    key: key.map(quoteIdentifier),
     values,
-  );
-  if (row === undefined) return message;
+    xid,
+  });
+  if (row === null) return message;
   return withCells(
     message,
     tupleStart,
     columns.map((column) => row[column.name]),
     spans,
   );
+}
+
+const VISIBLE_AGAIN_MS = 5;
+
+/**
+ * A transaction is sent as soon as it is in the log, which is a moment before others can see it: until
+ * then the table has what was under the key before, and nothing would ever correct that. So the row is
+ * read under a snapshot in which the transaction is over. `xid` is the lower half of its id, whose
+ * upper half follows from the snapshot's.
+ */
+async function readRow(
+  sql: SideSession,
+  row: {
+    readonly table: string;
+    readonly columns: readonly string[];
+    readonly key: readonly string[];
+    readonly values: readonly string[];
+    readonly xid: number;
+  },
+): Promise<Record<string, unknown> | null> {
+  const behind = `((s.next - $${row.key.length + 1}::int8 + 6442450944) % 4294967296 - 2147483648)`;
+  const text = `SELECT t.*, pg_visible_in_snapshot((s.next - ${behind})::text::xid8, s.snapshot) AS "visible?"
+    FROM (SELECT pg_current_snapshot() AS snapshot,
+        pg_snapshot_xmax(pg_current_snapshot())::text::int8 AS next) AS s
+      LEFT JOIN (SELECT true AS "found?", ${row.columns.map(quoteIdentifier).join(', ')} FROM ${row.table}
+        WHERE ${row.key.map((name, i) => `${name} = $${i + 1}`).join(' AND ')}) AS t ON true`;
+  for (;;) {
+    const [found] = await sql.query(text, [...row.values, String(row.xid)]);
+    if (found?.['visible?'] === 't') return found['found?'] === 't' ? found : null;
+    await delay(VISIBLE_AGAIN_MS);
+  }
 }
 
 /** Position behind the new tuple's column count. */

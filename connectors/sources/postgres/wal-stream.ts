@@ -22,7 +22,12 @@ export interface WalErrands {
   compile(relations: readonly Relation[]): void;
   /** Reads cells that a key change left out; answers with the message completed, or as it was when
    * the row is gone. */
-  complete(relation: Relation, message: Buffer, answer: (completed: Buffer) => void): void;
+  complete(
+    relation: Relation,
+    message: Buffer,
+    xid: number,
+    answer: (completed: Buffer) => void,
+  ): void;
 }
 
 /**
@@ -244,7 +249,7 @@ export class WalStream {
     codec: RowCodec,
     message: Buffer,
   ): void {
-    this.errands.complete(relation, message, (whole) => {
+    this.errands.complete(relation, message, this.xid, (whole) => {
       try {
         this.rows.update(lane, codec, whole, 0, whole.length, true);
         this.writer.settle();
