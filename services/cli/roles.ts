@@ -131,7 +131,8 @@ function healthService({ settings, log, store }: Program): Service {
   return createHealthServer({ settings, logger: log, ready: () => store.ping() });
 }
 
-/** A source or a sink may hold a part of the process's memory; the rest is the program's own. */
+/** What a source may hold that is not committed, or a sink that is not durable. It lies in memory up
+ * to three times: gathering, being encoded for the wire, and on its way; the rest is the program's. */
 function bufferBytes(settings: Settings): number {
-  return (settings.memoryMb * 1024 * 1024) / 4;
+  return (settings.memoryMb * 1024 * 1024) / 8;
 }

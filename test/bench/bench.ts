@@ -1,11 +1,13 @@
 import { drain } from './drain.ts';
 import { latency } from './latency.ts';
+import { snapshot } from './snapshot.ts';
 import { topics } from './topics.ts';
 
 /** `npm run bench -- <name>`: measurements on real servers. The last line is one JSON object. */
 const BENCHES: Readonly<Record<string, () => Promise<Record<string, unknown>>>> = {
   latency,
   drain,
+  snapshot,
   topics,
 };
 
