@@ -112,8 +112,8 @@ export interface SourceReader {
   /** Resolves with what is waiting as soon as there is something; null after `close` or abort.
    * Rejects with a PipelineError; the reader is then dead and is opened anew. */
   next(): Promise<SourceBatch | null>;
-  /** A batch with this state has been committed to Kafka: the source may forget up to its position
-   * (invariant 1). Also hands the batch's arenas back for reuse. */
+  /** A batch has been written to Kafka and its arenas are handed back for reuse. With a state it has
+   * been committed: the source may forget up to its position (invariant 1). */
   acknowledge(batch: SourceBatch): void;
   progress(): SourceProgress;
   close(): Promise<void>;

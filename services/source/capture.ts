@@ -45,6 +45,7 @@ export async function capture(options: CaptureOptions): Promise<void> {
     const started = performance.now();
     if (batch.state === null) {
       await writer.append(parts);
+      reader.acknowledge(batch);
       continue;
     }
     await writer.commit([...parts, positions.part(sourceId, batch.state)]);
