@@ -15,12 +15,15 @@ export interface Actor {
   readonly connector: string;
   /** As the client gave it, secrets in clear. */
   readonly configuration: Record<string, unknown>;
+  /** Epoch milliseconds. */
+  readonly createdAt: number;
 }
 
-export type NewActor = Omit<Actor, 'id'>;
+export type NewActor = Omit<Actor, 'id' | 'createdAt'>;
 
 const COLUMNS = `id, workspace_id AS "workspaceId", kind, name,
-  definition_id AS "definitionId", connector, configuration`;
+  definition_id AS "definitionId", connector, configuration,
+  created_at AS "createdAt"`;
 
 export class Actors {
   private readonly database: Database;
@@ -33,14 +36,15 @@ export class Actors {
 
   async create(actor: NewActor): Promise<Actor> {
     const id = randomUUID();
-    await this.database.transaction(async (tx) => {
+    const createdAt = await this.database.transaction(async (tx) => {
       // Two sources of one name created at once must not get one capture name.
       await tx.query(`LOCK TABLE headrace.actor IN SHARE ROW EXCLUSIVE MODE`);
       const captureName = await freeCaptureName(tx, actor);
-      await tx.query(
+      const [row] = await tx.query<{ at: number }>(
         `INSERT INTO headrace.actor
            (id, workspace_id, kind, name, capture_name, definition_id, connector, configuration)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8::json)`,
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8::json)
+         RETURNING created_at AS at`,
         [
           id,
           actor.workspaceId,
@@ -52,8 +56,9 @@ export class Actors {
           this.sealer.seal(actor.configuration),
         ],
       );
+      return row?.at ?? 0;
     });
-    return { ...actor, id };
+    return { ...actor, id, createdAt };
   }
 
   /** Also a deleted one: its connections still name it. Throws API_NOT_FOUND. */

@@ -121,11 +121,25 @@ export class Jobs {
     connectionId: string | null;
     limit: number;
     offset: number;
+    status?: string | undefined;
+    /** Epoch milliseconds. */
+    createdFrom?: number | undefined;
+    createdTo?: number | undefined;
+    oldestFirst?: boolean;
   }): Promise<{ jobs: Job[]; total: number }> {
-    const where = `config_type = ANY($1::text[]) AND ($2::uuid IS NULL OR connection_id = $2::uuid)`;
-    const match = [filter.configTypes, filter.connectionId];
+    const where = `config_type = ANY($1::text[]) AND ($2::uuid IS NULL OR connection_id = $2::uuid)
+      AND ($3::text IS NULL OR status = $3::text)
+      AND created_at BETWEEN $4::bigint AND $5::bigint`;
+    const match = [
+      filter.configTypes,
+      filter.connectionId,
+      filter.status ?? null,
+      filter.createdFrom ?? 0,
+      filter.createdTo ?? Number.MAX_SAFE_INTEGER,
+    ];
+    const order = filter.oldestFirst === true ? 'ASC' : 'DESC';
     const jobs = await this.database.query<Job>(
-      `SELECT ${JOB} FROM headrace.job WHERE ${where} ORDER BY id DESC LIMIT $3 OFFSET $4`,
+      `SELECT ${JOB} FROM headrace.job WHERE ${where} ORDER BY id ${order} LIMIT $6 OFFSET $7`,
       [...match, filter.limit, filter.offset],
     );
     const [count] = await this.database.query<{ total: number }>(

@@ -18,10 +18,10 @@ interface Checkable {
 }
 
 /** Sources and destinations have the same calls under two sets of field names. */
-class ActorCalls {
+export class ActorCalls {
   private readonly kind: ActorKind;
   private readonly context: ApiContext;
-  private readonly shelf: ConnectorShelf<Checkable>;
+  readonly shelf: ConnectorShelf<Checkable>;
 
   constructor(kind: ActorKind, context: ApiContext) {
     this.kind = kind;
@@ -40,8 +40,8 @@ class ActorCalls {
     const core = { connectionConfiguration: Json, [definitionId]: Uuid };
     const call = addCall.bind(null, app);
     const text = (body: unknown, field: string) => (body as Record<string, string>)[field] ?? '';
-    call(`${kind}s/create`, Type.Object(fresh), (body) =>
-      this.create(text(body, definitionId), body as NewActorBody),
+    call(`${kind}s/create`, Type.Object(fresh), async (body) =>
+      this.read(await this.create(text(body, definitionId), body as NewActorBody)),
     );
     call(`${kind}s/update`, Type.Object({ ...content, [id]: Uuid }), (body) =>
       this.update(text(body, id), body as ActorBody),
@@ -74,10 +74,10 @@ class ActorCalls {
     );
   }
 
-  private async create(definitionId: string, body: NewActorBody): Promise<object> {
+  async create(definitionId: string, body: NewActorBody): Promise<Actor> {
     const { spec } = await this.shelf.load(definitionId.toLowerCase());
     checkConfig(spec, body.connectionConfiguration);
-    const actor = await this.context.store.actors.create({
+    return this.context.store.actors.create({
       workspaceId: await workspaceId(this.context.store, body.workspaceId),
       kind: this.kind,
       name: body.name,
@@ -85,10 +85,9 @@ class ActorCalls {
       connector: spec.name,
       configuration: body.connectionConfiguration,
     });
-    return this.read(actor);
   }
 
-  private async update(id: string, body: ActorBody): Promise<object> {
+  async update(id: string, body: ActorBody): Promise<object> {
     const stored = await this.live(id);
     const { spec } = await this.shelf.load(stored.connector);
     const configuration = unmaskSecrets(body.connectionConfiguration, stored.configuration);
@@ -155,7 +154,7 @@ class ActorCalls {
     };
   }
 
-  private live(id: string): Promise<Actor> {
+  live(id: string): Promise<Actor> {
     return this.context.store.actors.getLive(this.kind, id);
   }
 
@@ -178,7 +177,7 @@ interface CoreBody {
   readonly destinationId?: string;
 }
 
-interface ActorBody {
+export interface ActorBody {
   readonly name: string;
   readonly connectionConfiguration: Config;
 }

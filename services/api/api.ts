@@ -12,6 +12,7 @@ import {
 } from './http-server.ts';
 import { addJobRoutes } from './job-routes.ts';
 import { addResetRoutes } from './reset-routes.ts';
+import { addPublicApi } from './public-api.ts';
 import { addRegistryRoutes, type RegistryReader } from './registry-routes.ts';
 import { addStateRoutes } from './state-routes.ts';
 import { addWebBackendRoutes } from './web-backend-routes.ts';
@@ -36,6 +37,7 @@ export function createApi(options: ApiOptions): FastifyInstance {
   addActorRoutes(app, options);
   addConnectionRoutes(app, options);
   addJobRoutes(app, options);
+  addPublicApi(app, options, options.settings.apiToken);
   addResetRoutes(app, options);
   addStateRoutes(app, options);
   addWebBackendRoutes(app, options);

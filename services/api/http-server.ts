@@ -10,8 +10,23 @@ import { errorAnswer } from './error-answer.ts';
 /** A wide catalog is several megabytes. */
 const BODY_LIMIT_BYTES = 64 << 20;
 
+/** Where clients ask for a token; the SDK joins a relative address to its base in three ways. They
+ * check the secret themselves. */
+export const TOKEN_PATHS = [
+  '/applications/token',
+  '/api/v1/applications/token',
+  '/api/public/v1/applications/token',
+  '/api/public/v1/v1/applications/token',
+];
+
 /** Routes that answer without a token: probes of orchestrators carry none. */
-const OPEN_PATHS = new Set(['/api/v1/health', '/health/live', '/health/ready']);
+const OPEN_PATHS = new Set([
+  '/api/v1/health',
+  '/api/public/v1/health',
+  '/health/live',
+  '/health/ready',
+  ...TOKEN_PATHS,
+]);
 
 export type HttpSettings = Pick<Settings, 'apiHost' | 'apiPort' | 'apiToken'>;
 
@@ -118,13 +133,22 @@ function refuseOpenDoor({ apiHost, apiToken }: HttpSettings): void {
 
 function acceptAnyContentType(app: FastifyInstance): void {
   app.removeAllContentTypeParsers();
-  app.addContentTypeParser('*', { parseAs: 'string' }, (_request, text, done) => {
+  app.addContentTypeParser('*', { parseAs: 'string' }, (request, text, done) => {
     try {
-      done(null, parseJson(text as string));
+      done(null, parseBody(request.headers['content-type'] ?? '', text as string));
     } catch (error) {
       done(error as Error);
     }
   });
+}
+
+/** OAuth clients send forms; curl labels JSON as one. */
+function parseBody(contentType: string, text: string): unknown {
+  const isForm = contentType.startsWith('application/x-www-form-urlencoded');
+  if (isForm && !text.trimStart().startsWith('{')) {
+    return Object.fromEntries(new URLSearchParams(text));
+  }
+  return parseJson(text);
 }
 
 /** An empty body is an empty object. Throws API_MALFORMED_JSON; the text is not quoted in it. */
@@ -138,23 +162,26 @@ export function parseJson(text: string): unknown {
 }
 
 function requireToken(app: FastifyInstance, token: string): void {
-  const wanted = digest(token);
   app.addHook('onRequest', (request, _reply, done) => {
     if (OPEN_PATHS.has(pathOf(request).replace(/(?<=.)\/$/, ''))) return done();
     const given = givenToken(request.headers.authorization ?? '');
-    // Digests have one length, so the comparison's time says nothing about the token.
-    if (given !== null && timingSafeEqual(digest(given), wanted)) return done();
+    if (given !== null && isToken(given, token)) return done();
     done(new PipelineError('API_UNAUTHORIZED', 'The token is missing or wrong'));
   });
 }
 
 /** `Bearer <token>`, or the password of `Basic`: registry clients know no other way. */
-function givenToken(header: string): string | null {
+export function givenToken(header: string): string | null {
   const [scheme = '', value = ''] = header.split(' ', 2);
   if (scheme.toLowerCase() === 'bearer') return value;
   if (scheme.toLowerCase() !== 'basic') return null;
   const pair = Buffer.from(value, 'base64').toString('utf8');
   return pair.includes(':') ? pair.slice(pair.indexOf(':') + 1) : null;
+}
+
+/** Compares in a time that says nothing about the token. */
+export function isToken(given: string, token: string): boolean {
+  return timingSafeEqual(digest(given), digest(token));
 }
 
 function digest(text: string): Buffer {

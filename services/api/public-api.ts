@@ -1,0 +1,102 @@
+import type { FastifyInstance } from 'fastify';
+import { PipelineError } from '../../core/errors/pipeline-error.ts';
+import type { ApiContext } from './api-context.ts';
+import { errorAnswer } from './error-answer.ts';
+import { givenToken, isToken, TOKEN_PATHS } from './http-server.ts';
+import { addPublicActors } from './public-actors.ts';
+import { addPublicConnections } from './public-connections.ts';
+import { addPublicJobs } from './public-jobs.ts';
+import { page } from './public-page.ts';
+
+/** Tokens do not run out; clients ask anew after this time. The SDK asks at every call below 60. */
+const EXPIRES_IN_SECONDS = 3600;
+
+/** Airbyte's newer REST interface, for the clients that speak it; the same objects in other words. */
+export function addPublicApi(
+  app: FastifyInstance,
+  context: ApiContext,
+  apiToken: string | null,
+): void {
+  for (const path of TOKEN_PATHS) {
+    app.post(path, async (request) => {
+      const { client_secret: inBody } = (request.body ?? {}) as { client_secret?: unknown };
+      const given =
+        typeof inBody === 'string' ? inBody : givenToken(request.headers.authorization ?? '');
+      if (apiToken !== null && (given === null || !isToken(given, apiToken))) {
+        throw new PipelineError('API_UNAUTHORIZED', 'The client secret is missing or wrong');
+      }
+      const token = apiToken ?? 'none';
+      return { access_token: token, token_type: 'Bearer', expires_in: EXPIRES_IN_SECONDS };
+    });
+  }
+  app.register(
+    async (scope) => {
+      answerProblems(scope);
+      scope.get('/health', () => ({ status: 'available' }));
+      addPublicWorkspaces(scope, context);
+      addPublicActors(scope, context);
+      addPublicConnections(scope, context);
+      addPublicJobs(scope, context);
+    },
+    { prefix: '/api/public/v1' },
+  );
+}
+
+/** Errors as problem documents, unknown routes as well. */
+function answerProblems(scope: FastifyInstance): void {
+  scope.setErrorHandler(async (thrown, _request, reply) => {
+    const { status, body } = errorAnswer(thrown);
+    await reply.code(status).send({
+      type: `https://reference.airbyte.com/reference/errors#${problemName(status)}`,
+      title: problemName(status),
+      status,
+      detail: body.message,
+      documentationUrl: 'docs/errors.md',
+      data: { code: body.exceptionClassName, message: body.message, fix: body.fix },
+    });
+  });
+  scope.setNotFoundHandler((request) => {
+    throw new PipelineError('API_NOT_FOUND', `Object not found. ${request.method} ${request.url}`);
+  });
+}
+
+function problemName(status: number): string {
+  switch (status) {
+    case 400:
+      return 'bad-request';
+    case 401:
+      return 'invalid-api-key';
+    case 403:
+      return 'forbidden';
+    case 404:
+      return 'resource-not-found';
+    case 409:
+      return 'try-again-later';
+    case 422:
+      return 'unprocessable-entity';
+    default:
+      return 'unexpected-problem';
+  }
+}
+
+function addPublicWorkspaces(scope: FastifyInstance, { store }: ApiContext): void {
+  const read = (id: string, name: string): object => ({
+    workspaceId: id,
+    name,
+    dataResidency: 'auto',
+    notifications: {},
+  });
+  scope.get('/workspaces', async (request) =>
+    page(
+      request,
+      (await store.workspaces.list()).map(({ id, name }) => read(id, name)),
+    ),
+  );
+  scope.get<{ Params: { id: string } }>('/workspaces/:id', async ({ params }) => {
+    const found = (await store.workspaces.list()).find((each) => each.id === params.id);
+    if (found === undefined) {
+      throw new PipelineError('API_NOT_FOUND', `Could not find the workspace ${params.id}`);
+    }
+    return read(found.id, found.name);
+  });
+}
