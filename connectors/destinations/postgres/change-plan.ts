@@ -1,18 +1,39 @@
 import { PipelineError } from '../../../core/errors/pipeline-error.ts';
 import type { ChangeSchema, KeySchema } from '../../../schemas/envelope/change-decoder.ts';
+import { KIND_IN_AVRO } from '../../../schemas/values/column-type.ts';
 import { cellEncoder, type CellEncoder } from './cell-encoder.ts';
 import { columnName } from './identifiers.ts';
-import { changesFor, columnsOfSchema, type TableLayout } from './table-layout.ts';
+import { changesFor, columnsOfSchema, type TableColumn, type TableLayout } from './table-layout.ts';
 
 /** How cells of one schema go into one layout; compiled once per pair. */
 export interface ChangePlan {
   readonly schema: ChangeSchema;
-  /** For each source column of the layout: its index in the schema, -1 where the schema has none. */
+  /** For each source column of the layout: its index in the schema, -1 where the schema has none; the
+   * encoder then writes what such rows have in it. */
   readonly cellOf: Int32Array;
   readonly encoders: readonly CellEncoder[];
 }
 
 const nothing: CellEncoder = (out) => out.null();
+
+/** Events of the time before a column: NULL, or what the source put into the rows that were there. */
+function absentEncoder(layout: TableLayout, { form, initial }: TableColumn): CellEncoder {
+  if (initial === undefined || layout.mode !== 'append_dedup') return nothing;
+  const encode = cellEncoder(initial.kind, form);
+  if (encode === null) return nothing;
+  const cell = Buffer.from(initial.avro, 'base64');
+  const { primitive } = KIND_IN_AVRO[initial.kind];
+  const isSized = primitive === 'string' || primitive === 'bytes';
+  const start = isSized ? lengthBytes(cell) : 0;
+  return (out) => encode(out, cell, start, cell.length);
+}
+
+/** Bytes of the length in front of an Avro string. */
+function lengthBytes(cell: Buffer): number {
+  let count = 0;
+  while (((cell[count++] as number) & 0x80) !== 0);
+  return count;
+}
 
 /** Null when the table has to be changed before rows of this schema fit. */
 export function compilePlan(layout: TableLayout, schema: ChangeSchema): ChangePlan | null {
@@ -26,7 +47,7 @@ export function compilePlan(layout: TableLayout, schema: ChangeSchema): ChangePl
   const encoders = source.map((column, index) => {
     const cell = wanted.findIndex(({ name }) => name === column.name);
     cellOf[index] = cell;
-    if (cell === -1) return nothing;
+    if (cell === -1) return absentEncoder(layout, column);
     return encoderFor(layout, index, schema.columns[cell] as ChangeSchema['columns'][number]);
   });
   return { schema, cellOf, encoders };

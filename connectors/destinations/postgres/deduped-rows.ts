@@ -125,9 +125,9 @@ class DedupedEncoder {
     this.full.beginRow();
     for (let column = 0; column < cellOf.length; column++) {
       const cell = cellOf[column] as number;
-      const start = cell === -1 ? CELL_NULL : (after[cell * 2] as number);
+      const start = cell === -1 ? CELL_ABSENT : (after[cell * 2] as number);
       const out = cells[column] as BinaryWriter;
-      if (start < 0 || this.isLeftOut(column)) out.null();
+      if (isNull(start) || this.isLeftOut(column)) out.null();
       else encoders[column]?.(out, bytes, start, after[cell * 2 + 1] as number);
     }
     writeMetadata(cells, cellOf.length, change, this.stamp(key, slice, index, options), false);
@@ -150,7 +150,7 @@ class DedupedEncoder {
     found.forEach((cell, column) => {
       const out = rows.cells[column] as BinaryWriter;
       if (cell === null) mask[column >> 3] = (mask[column >> 3] as number) | (1 << (column & 7));
-      if (cell === null || cell.start < 0 || this.isLeftOut(column)) out.null();
+      if (cell === null || isNull(cell.start) || this.isLeftOut(column)) out.null();
       else cell.event.plan.encoders[column]?.(out, cell.event.bytes, cell.start, cell.end);
     });
     const { change } = events[0] as DecodedChange;
@@ -245,6 +245,13 @@ class DedupedEncoder {
   }
 }
 
+/** The event's schema lacks the column; the plan's encoder knows what is there then. */
+const CELL_ABSENT = -3;
+
+function isNull(start: number): boolean {
+  return start < 0 && start !== CELL_ABSENT;
+}
+
 interface FoundCell {
   readonly event: DecodedChange;
   readonly start: number;
@@ -256,7 +263,7 @@ function findCell(events: readonly DecodedChange[], column: number): FoundCell |
     const cell = event.plan.cellOf[column] as number;
     if (cell === -1) {
       // The newest event decides that a column is gone; an older one knows nothing of a new one.
-      if (event === events[0]) return { event, start: CELL_NULL, end: 0 };
+      if (event === events[0]) return { event, start: CELL_ABSENT, end: 0 };
       continue;
     }
     const { after, before, hasBefore } = event.change;

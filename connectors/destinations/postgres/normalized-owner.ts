@@ -207,7 +207,7 @@ async function grow(
 
 function created(owned: OwnedTable, layout: TableLayout, { path }: TableShape): Statement[] {
   if (path.length === 0) return createTable(layout, marker(owned));
-  const statements = createTable(layout, `${marker(owned)} ${path.join('.')}`);
+  const statements = createTable(layout, `${marker(owned)} ${path.flat().join('.')}`);
   if (owned.name.mode === 'append') return statements;
   // Rows are taken away by the event that brought them.
   return [
@@ -235,7 +235,7 @@ function reordered(layout: TableLayout, before: TableShape, after: TableShape): 
   const ours = layout.columns.slice(layout.sourceColumns);
   const actions = [
     ...ours.map(({ name }) => `DROP COLUMN ${quoted(name)}`),
-    ...columnChanges(before, after).map(columnAction),
+    ...columnChanges(before, after).map((change) => columnAction(change, layout.mode)),
     ...ours.map(({ name, ddl }) => `ADD COLUMN ${quoted(name)} ${ddl}`),
   ];
   return { text: `ALTER TABLE ${tableOf(layout)} ${actions.join(',')}` };

@@ -7,6 +7,7 @@ import { dedupedRows } from './deduped-rows.ts';
 import { rawRows } from './raw-rows.ts';
 import { prepareTable, type OwnedTable, type Prepared } from './table-owner.ts';
 import type { Sessions } from './sessions.ts';
+import { withInitials } from './table-layout.ts';
 import type { PreparedBatch, StreamTable } from './stream-table.ts';
 import {
   CompiledTable,
@@ -100,7 +101,11 @@ export class OpenTable implements StreamTable {
       prepareTable(client, this.owned, schema, partition),
     );
     const { layout } = prepared;
-    if (layout !== null) this.current = new CompiledTable(layout, this.schemas);
+    if (layout !== null) {
+      // An older schema does not know what a newer one told.
+      const known = this.current?.layout.columns ?? [];
+      this.current = new CompiledTable(withInitials(layout, known), this.schemas);
+    }
     return prepared;
   }
 

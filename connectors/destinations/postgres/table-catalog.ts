@@ -1,4 +1,5 @@
 import type { Client } from 'pg';
+
 import { typeOfSpelling } from './column-type.ts';
 import { exchange, type Statement } from './exchange.ts';
 import { arrayItems, literal, quoted } from './identifiers.ts';
@@ -7,6 +8,7 @@ import {
   type ColumnChange,
   type TableColumn,
   type TableLayout,
+  type TableMode,
   type TableName,
 } from './table-layout.ts';
 import { tableOf } from './table-statements.ts';
@@ -70,7 +72,7 @@ export async function isEmpty(client: Client, name: TableName): Promise<boolean>
 }
 
 export function createTable(layout: TableLayout, marker: string): Statement[] {
-  const columns = layout.columns.map(({ name, ddl }) => `${quoted(name)} ${ddl}`);
+  const columns = layout.columns.map((column) => definition(layout.mode, column));
   const keys = layout.keys.map((index) => quoted(layout.columns[index]?.name as string));
   if (keys.length > 0) columns.push(`PRIMARY KEY (${keys.join(',')})`);
   return [
@@ -79,15 +81,28 @@ export function createTable(layout: TableLayout, marker: string): Statement[] {
   ];
 }
 
-/** One statement, so that a rewrite happens once. */
-export function alterTable(layout: TableLayout, changes: readonly ColumnChange[]): Statement {
-  return { text: `ALTER TABLE ${tableOf(layout)} ${changes.map(columnAction).join(',')}` };
+/**
+ * A deduped table gives rows that are older than a column the value they have at the source. It stays
+ * the column's default: another instance may still insert rows of the time before.
+ */
+function definition(
+  mode: TableMode,
+  { name, ddl, initial }: Pick<TableColumn, 'name' | 'ddl' | 'initial'>,
+): string {
+  const isKnown = mode === 'append_dedup' && initial !== undefined;
+  return `${quoted(name)} ${ddl}${isKnown ? ` DEFAULT ${literal(initial.text)}` : ''}`;
 }
 
-export function columnAction({ kind, name, ddl }: ColumnChange): string {
-  return kind === 'add'
-    ? `ADD COLUMN ${quoted(name)} ${ddl}`
-    : `ALTER COLUMN ${quoted(name)} TYPE ${ddl}`;
+/** One statement, so that a rewrite happens once. */
+export function alterTable(layout: TableLayout, changes: readonly ColumnChange[]): Statement {
+  const actions = changes.map((change) => columnAction(change, layout.mode));
+  return { text: `ALTER TABLE ${tableOf(layout)} ${actions.join(',')}` };
+}
+
+export function columnAction(change: ColumnChange, mode: TableMode): string {
+  return change.kind === 'add'
+    ? `ADD COLUMN ${definition(mode, change)}`
+    : `ALTER COLUMN ${quoted(change.name)} TYPE ${change.ddl}`;
 }
 
 /** Creates the schema unless it exists, inside the caller's transaction. `IF NOT EXISTS` alone asks

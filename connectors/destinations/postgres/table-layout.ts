@@ -1,6 +1,8 @@
 import { PipelineError } from '../../../core/errors/pipeline-error.ts';
 import type { ChangeSchema } from '../../../schemas/envelope/change-decoder.ts';
 import type { DestinationMode } from '../../spi/destination.ts';
+import type { InitialValue } from '../../../schemas/envelope/stream-schema.ts';
+import type { ColumnKind } from '../../../schemas/values/column-type.ts';
 import { covers, targetType, typeOfSpelling, widened, type TargetType } from './column-type.ts';
 import { columnName, METADATA_COLUMNS } from './identifiers.ts';
 
@@ -9,6 +11,12 @@ export type TableMode = DestinationMode | 'raw';
 
 export interface TableColumn extends TargetType {
   readonly name: string;
+  /** What rows of the time before the column have in it: see InitialValue. */
+  readonly initial?: ColumnInitial;
+}
+
+export interface ColumnInitial extends InitialValue {
+  readonly kind: ColumnKind;
 }
 
 /** A stream's table as we write it: the source's columns in front, our own behind. Columns that
@@ -80,6 +88,16 @@ function keyColumnNames({ mode, primaryKey }: TableName): string[] {
   return mode === 'append' ? [] : primaryKey.map(columnName);
 }
 
+/** The layout with the initial values that others know of its columns; the catalog does not tell them. */
+export function withInitials(layout: TableLayout, others: readonly TableColumn[]): TableLayout {
+  const initials = new Map(others.map(({ name, initial }) => [name, initial]));
+  const columns = layout.columns.map((column) => {
+    const initial = column.initial ?? initials.get(column.name);
+    return initial === undefined ? column : { ...column, initial };
+  });
+  return { ...layout, columns };
+}
+
 /** The columns that a schema asks for. Refuses two source columns that would land in one. */
 export function columnsOfSchema(schema: ChangeSchema, stream: string): TableColumn[] {
   const taken = new Map<string, string>();
@@ -91,7 +109,9 @@ export function columnsOfSchema(schema: ChangeSchema, stream: string): TableColu
       throw new PipelineError('DST_NAME_CONFLICT', message, { details: { stream, column: name } });
     }
     taken.set(name, column.name);
-    return { name, ...targetType(column.type) };
+    const { initial, type } = column;
+    const known = initial === undefined ? {} : { initial: { ...initial, kind: type.kind } };
+    return { name, ...targetType(type), ...known };
   });
 }
 
@@ -99,6 +119,7 @@ export interface ColumnChange {
   readonly kind: 'add' | 'widen';
   readonly name: string;
   readonly ddl: string;
+  readonly initial?: ColumnInitial;
 }
 
 /** What the table must become before rows of `wanted` fit; DST_SCHEMA_INCOMPATIBLE when it cannot
@@ -110,10 +131,11 @@ export function changesFor(
 ): ColumnChange[] {
   const byName = new Map(existing.map((column) => [column.name, column]));
   const changes: ColumnChange[] = [];
-  for (const { name, ddl } of wanted) {
+  for (const { name, ddl, initial } of wanted) {
     const column = byName.get(name);
-    if (column === undefined) changes.push({ kind: 'add', name, ddl });
-    else if (!covers(column.ddl, ddl)) {
+    if (column === undefined) {
+      changes.push({ kind: 'add', name, ddl, ...(initial === undefined ? {} : { initial }) });
+    } else if (!covers(column.ddl, ddl)) {
       const wide = widened(column.ddl, ddl);
       if (wide === null) throw incompatible(stream, name, column.ddl, ddl);
       changes.push({ kind: 'widen', name, ddl: wide });

@@ -25,6 +25,7 @@ import {
   changesFor,
   columnsOfSchema,
   layoutOf,
+  withInitials,
   type TableColumn,
   type TableLayout,
   type TableName,
@@ -171,7 +172,7 @@ async function bringUpToDate(
   }
   const existing = ourColumns(table, ours, wanted);
   const changes = changesFor(existing, wanted, name.stream);
-  const layout = layoutOf(name, applied(existing, changes, wanted));
+  const layout = withInitials(layoutOf(name, applied(existing, changes, wanted)), wanted);
   refuseOtherKey(owned, layout, table);
   if (changes.length > 0) await exchange(client, [alterTable(layout, changes)], 0);
   return layout;
