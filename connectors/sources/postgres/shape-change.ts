@@ -155,7 +155,8 @@ async function addedColumn(
   }
   const initial = initialOf(shape.label, now);
   // A rewrite puts a default's values into the rows themselves: what they are is not known any more.
-  if (initial.initial === undefined && rewritten && (await hasValues(sql, shape, name))) {
+  const isKnown = initial.initial !== undefined || now.isPlain || !rewritten;
+  if (!isKnown && (await hasValues(sql, shape, name))) {
     throw changed(
       shape,
       name,

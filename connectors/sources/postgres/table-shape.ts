@@ -11,6 +11,8 @@ export interface CatalogColumn {
   readonly stamp: string;
   /** Properties that change the entry but no value: NOT NULL, a default, a value for older rows. */
   readonly traits: string;
+  /** Nullable and without a default: nothing but events put values into it. */
+  readonly isPlain: boolean;
   /** What rows that are older than the column have in it, as the server prints it. Several where the
    * table's parts differ; none where such rows have NULL or were rewritten. */
   readonly initials: readonly string[];
@@ -101,6 +103,7 @@ function shapeOf(row: Record<string, unknown>): TableShape {
       mod,
       stamp,
       traits,
+      isPlain: !traits.startsWith('t') && traits[1] !== 't',
       initials: initials ?? [],
     })),
     members: members.map(([oid, name, file, attached]) => ({ oid, name, file, attached })),
