@@ -1,4 +1,5 @@
-import { mkdir } from 'node:fs/promises';
+import { mkdir, readdir, rm } from 'node:fs/promises';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import type { Logger } from '../../core/observe/logger.ts';
 import { LeaseKeeper, type LeasedUnit } from '../../core/run/lease-keeper.ts';
@@ -37,7 +38,13 @@ export function createSinkWorker(options: SinkWorkerOptions): Service {
     wanted: async () => (await store.listWork()).connections.map(unitOf),
     storeAway: (error) => log.warn({ err: error }, 'the store does not answer; delivery goes on'),
   });
-  return { name: 'sink', run: (signal) => keeper.run(signal) };
+  return {
+    name: 'sink',
+    run: async (signal) => {
+      await clearScratchOfTheDead(options.home);
+      await keeper.run(signal);
+    },
+  };
 }
 
 async function deliverConnection(
@@ -46,7 +53,9 @@ async function deliverConnection(
   signal: AbortSignal,
 ): Promise<void> {
   const unit = `connection:${work.connectionId}`;
-  const scratchFolder = join(options.home, 'scratch', work.connectionId);
+  // Of this process alone: one that was stopped and wakes up clears away what it thinks is its own
+  // while its successor is writing (torture seed 2).
+  const scratchFolder = join(options.home, 'scratch', options.owner, work.connectionId);
   await mkdir(scratchFolder, { recursive: true });
   const runner = new SinkRunner({
     work,
@@ -69,5 +78,26 @@ async function deliverConnection(
     await runner.run(signal);
   } finally {
     await reports.stop();
+  }
+}
+
+/** Scratch files of processes on this machine that ended without clearing up. Their folders are named
+ * for the owner of their leases, which ends in process id and a random part. */
+async function clearScratchOfTheDead(home: string): Promise<void> {
+  const folder = join(home, 'scratch');
+  for (const owner of await readdir(folder).catch(() => [])) {
+    const [, host, pid] = /^(.*)-(\d+)-[0-9a-f]{8}$/.exec(owner) ?? [];
+    if (host !== hostname() || isRunning(Number(pid))) continue;
+    await rm(join(folder, owner), { recursive: true, force: true });
+  }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    // It runs, under another account.
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
   }
 }
