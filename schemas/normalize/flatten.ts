@@ -8,10 +8,14 @@ import {
   type JsonValue,
 } from './json-value.ts';
 
+/** From the document to an array of objects: a path of fields for every array on the way. One field
+ * path may lead to two tables, by an object in one document and by an array in another. */
+export type TablePath = readonly (readonly string[])[];
+
 /** Path of a field inside its row, or of a table inside the document, as a map's key. */
 export type PathKey = string;
 
-export function pathKey(path: readonly string[]): PathKey {
+export function pathKey(path: readonly string[] | TablePath): PathKey {
   return JSON.stringify(path);
 }
 
@@ -30,9 +34,9 @@ export type FlatFields = Map<PathKey, { readonly path: readonly string[]; value:
 /** One element of an array of objects. */
 export interface ChildRow {
   /** Path from the document to the array: the row's table. */
-  readonly table: readonly string[];
+  readonly table: TablePath;
   /** Path of the table whose row the array is in; empty for the document's own. */
-  readonly parentTable: readonly string[];
+  readonly parentTable: TablePath;
   readonly parentHash: string;
   readonly hash: string;
   /** Index in the array. */
@@ -65,7 +69,7 @@ export function flattenDocument(members: JsonObject, hash: string): FlatDocument
 }
 
 interface Row {
-  readonly table: readonly string[];
+  readonly table: TablePath;
   readonly hash: string;
   readonly fields: FlatFields;
 }
@@ -83,7 +87,7 @@ class Flattener {
 
   private field(value: JsonValue, row: Row, path: readonly string[]): void {
     if (value === null) return;
-    const isDeep = row.table.length + path.length >= MAX_DEPTH;
+    const isDeep = typeof value === 'object' && row.table.flat().length + path.length >= MAX_DEPTH;
     if (isObject(value) && !isDeep) {
       this.members(value, row, path);
       return;
@@ -108,7 +112,7 @@ class Flattener {
     path: readonly string[],
     position: number,
   ): void {
-    const table = [...parent.table, ...path];
+    const table = [...parent.table, path];
     const { hash, isNew } = this.identify(element, parent, table);
     const fields: FlatFields = new Map();
     const { table: parentTable, hash: parentHash } = parent;
@@ -120,7 +124,7 @@ class Flattener {
     if (!isNew) this.children.length = length;
   }
 
-  private identify(element: JsonObject, parent: Row, table: readonly string[]) {
+  private identify(element: JsonObject, parent: Row, table: TablePath) {
     const texts = [parent.hash];
     for (const [name, value] of element) {
       if (!name.startsWith('_airbyte_')) texts.push(textOf(value));

@@ -4,6 +4,7 @@ import {
   type FieldType,
   type FlatDocument,
   type FlatFields,
+  type TablePath,
 } from './flatten.ts';
 import { columnNameOf, freeName, hashedTableName, nestedTableName, standardName } from './names.ts';
 
@@ -16,8 +17,8 @@ export interface FieldShape {
 }
 
 export interface TableShape {
-  /** Path of the array inside the document; empty for the stream's own table. */
-  readonly path: readonly string[];
+  /** Of the array inside the document; empty for the stream's own table. */
+  readonly path: TablePath;
   readonly name: string;
   readonly hashColumn: string;
   /** Null for the stream's own table. */
@@ -52,7 +53,7 @@ export class Observed {
     }
   }
 
-  private table(path: readonly string[], parent: readonly string[]): ObservedTable {
+  private table(path: TablePath, parent: TablePath): ObservedTable {
     const key = pathKey(path);
     let table = this.tables.get(key);
     if (table === undefined) this.tables.set(key, (table = { path, parent, fields: new Map() }));
@@ -76,8 +77,8 @@ export class Observed {
 }
 
 interface ObservedTable {
-  readonly path: readonly string[];
-  readonly parent: readonly string[];
+  readonly path: TablePath;
+  readonly parent: TablePath;
   readonly fields: Map<string, ObservedField>;
 }
 
@@ -117,7 +118,7 @@ function newTable(
   { path, parent }: ObservedTable,
   naming: Naming,
 ): TableShape {
-  const field = path.length === 0 ? naming.stream : path.slice(parent.length).join('_');
+  const field = path[path.length - 1]?.join('_') ?? naming.stream;
   const plain = standardName(field);
   const parentHashColumn =
     path.length === 0 ? null : (tables.get(pathKey(parent)) as TableShape).hashColumn;
@@ -135,12 +136,12 @@ function newTable(
 
 function childName(
   tables: ReadonlyMap<string, TableShape>,
-  path: readonly string[],
+  path: TablePath,
   naming: Naming,
 ): string {
   const names = new Set([...tables.values()].map(({ name }) => name));
   const isTaken = (name: string) => names.has(name) || naming.isTaken(name);
-  const whole = [naming.stream, ...path];
+  const whole = [naming.stream, ...path.flat()];
   const plain = nestedTableName(whole);
   if (!isTaken(plain)) return plain;
   return freeName(hashedTableName(naming.schema, whole), isTaken);

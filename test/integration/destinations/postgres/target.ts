@@ -8,7 +8,7 @@ import {
   type WriterLimits,
 } from '../../../../connectors/destinations/postgres/writer.ts';
 import type { LocalServer } from '../../../../deploy/local/local-server.ts';
-import { TestSchemas } from './event-log.ts';
+import { TestSchemas, type EventLog } from './event-log.ts';
 
 /** A database of its own on a shared server, and writers into it. */
 export interface TestTarget extends AsyncDisposable {
@@ -74,6 +74,14 @@ async function connect(server: LocalServer, database: string): Promise<Client> {
   client.on('error', () => undefined);
   await client.connect();
   return client;
+}
+
+/** Writes a log's records from number `from` on, by a writer of its own. */
+export async function writeLog(target: TestTarget, log: EventLog, from = 0): Promise<void> {
+  const writer = target.writer();
+  await writer.open(log.target);
+  await writer.write([log.batch(from)]);
+  await writer.close();
 }
 
 export { destination };

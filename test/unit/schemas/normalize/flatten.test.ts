@@ -6,6 +6,7 @@ import {
   type ChildRow,
   type FlatDocument,
   type FlatFields,
+  type TablePath,
 } from '../../../../schemas/normalize/flatten.ts';
 import {
   hashId,
@@ -185,7 +186,7 @@ function put(target: Record<string, unknown>, path: readonly string[], value: un
 function rejoined(
   fields: FlatFields,
   hash: string,
-  table: readonly string[],
+  table: TablePath,
   children: readonly ChildRow[],
 ): Record<string, unknown> {
   const row: Record<string, unknown> = {};
@@ -199,7 +200,7 @@ function rejoined(
     const elements = mine
       .filter((child) => pathKey(child.table) === key)
       .sort((a, b) => a.position - b.position);
-    const path = (JSON.parse(key) as string[]).slice(table.length);
+    const path = (JSON.parse(key) as string[][])[table.length] as string[];
     const objects = elements.map((e) => rejoined(e.fields, e.hash, e.table, children));
     put(row, path, objects);
   }
