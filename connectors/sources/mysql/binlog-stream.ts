@@ -12,7 +12,7 @@ import { rowsAt, RowEvents, type RowOperation } from './row-events.ts';
 import { StatementEffects } from './statement-effects.ts';
 import { LogPlace } from './log-place.ts';
 import { Tables, type KnownTable } from './tables.ts';
-import { TransactionReplay } from './transaction-replay.ts';
+import type { TransactionReplay } from './transaction-replay.ts';
 
 export interface BinlogStreamOptions {
   readonly mariadb: boolean;

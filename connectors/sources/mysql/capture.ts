@@ -1,4 +1,4 @@
-import { PipelineError, toPipelineError } from '../../../core/errors/pipeline-error.ts';
+import { type PipelineError, toPipelineError } from '../../../core/errors/pipeline-error.ts';
 import { EventWriter, stopsStreamOnly } from '../../capture/event-writer.ts';
 import type { Outbox } from '../../capture/outbox.ts';
 import type { SourceOpenOptions } from '../../spi/source.ts';

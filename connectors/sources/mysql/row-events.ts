@@ -1,4 +1,4 @@
-import { OP_CREATE, OP_DELETE, OP_UPDATE } from '../../../schemas/envelope/change-decoder.ts';
+import { OP_CREATE, OP_DELETE, type OP_UPDATE } from '../../../schemas/envelope/change-decoder.ts';
 import type { EventWriter, StreamLane } from '../../capture/event-writer.ts';
 import { NULL_CELL, type RowCodec } from '../../capture/row-codec.ts';
 import type { WirePlan } from './column-types.ts';
@@ -13,8 +13,6 @@ export class RowShape {
   readonly columns: number;
   private readonly widths: Int16Array;
   private readonly noDay: readonly (NoDayTest | null)[];
-  /** Cells that were no day of the calendar and became null. */
-  emptied = 0;
 
   constructor(plans: readonly WirePlan[]) {
     this.columns = plans.length;
@@ -38,10 +36,8 @@ export class RowShape {
         pos -= width;
       }
       const test = noDay[i] as NoDayTest | null;
-      if (test !== null && test(src, pos, pos + length)) {
-        this.emptied++;
-        spans[i * 2] = NULL_CELL;
-      } else {
+      if (test !== null && test(src, pos, pos + length)) spans[i * 2] = NULL_CELL;
+      else {
         spans[i * 2] = pos;
         spans[i * 2 + 1] = pos + length;
       }
