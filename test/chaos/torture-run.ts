@@ -168,10 +168,15 @@ async function stress(
     run.report(
       `${fault.kind} ${fault.component} (${fault.instance}), ${fault.downMs} ms at ${fault.atMs}`,
     );
-    const over = fleet.inject(fault).then((done) => void run.injected.push(done));
+    const over = injectInto(run.injected, fleet, fault);
     (fault.downMs > 20_000 ? run.stops : pending).push(over);
   }
   await Promise.all(pending);
+}
+
+async function injectInto(injected: InjectedFault[], fleet: Fleet, fault: Fault): Promise<void> {
+  const done = await fleet.inject(fault);
+  injected.push(done);
 }
 
 /** Nobody writes: the barrier must be passed, and everything must be equal. */
