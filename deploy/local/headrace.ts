@@ -22,6 +22,8 @@ export interface HeadraceProcess {
   stop(): Promise<number | null>;
   /** SIGKILL; resolves when it is gone. */
   kill(): Promise<void>;
+  /** SIGKILL without waiting, for a process that is itself at its end. */
+  killNow(): void;
 }
 
 const START_TIMEOUT_MS = 60_000;
@@ -58,6 +60,7 @@ export async function startHeadrace(options: HeadraceOptions): Promise<HeadraceP
       return child.exitCode;
     },
     kill: () => signalled('SIGKILL'),
+    killNow: () => void child.kill('SIGKILL'),
   };
 }
 

@@ -60,6 +60,10 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
   const storeUrl = `postgres://postgres@127.0.0.1:${target.port}/headrace_store`;
   if (!roles.includes('up')) await query(target, 'create database headrace_store');
   const processes = new Map<Role, HeadraceProcess>();
+  // A run that dies without disposing must not leave programs behind that wait for their servers.
+  process.once('exit', () => {
+    for (const each of processes.values()) each.killNow();
+  });
   const start = async (role: Role): Promise<HeadraceProcess> => {
     const process_ = await startHeadrace({
       home: join(folder, 'home'),
