@@ -3,7 +3,7 @@ import { streamLabel } from '../../../schemas/catalog/stream-id.ts';
 import type { Destination } from '../../spi/destination.ts';
 import { checkTarget } from './check.ts';
 import { parseConfig } from './config.ts';
-import { OFFSETS_TABLE } from './identifiers.ts';
+import { OFFSETS_TABLE, SHAPES_TABLE } from './identifiers.ts';
 import { spec } from './spec.ts';
 import { streamTables } from './stream-tables.ts';
 import { tableOf } from './table-statements.ts';
@@ -26,8 +26,8 @@ export const destination: Destination = {
     if (stream.mode === 'append_dedup' && stream.primaryKey.length === 0) {
       throw invalid(label, 'append_dedup needs a primary key; choose one, or append');
     }
-    if (streamTables(target, stream).final === OFFSETS_TABLE) {
-      throw invalid(label, `"${OFFSETS_TABLE}" is the name of our own table`);
+    if ([OFFSETS_TABLE, SHAPES_TABLE].includes(streamTables(target, stream).final ?? '')) {
+      throw invalid(label, 'its table has the name of one of our own');
     }
   },
   places(config, stream) {

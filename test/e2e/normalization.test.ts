@@ -1,0 +1,111 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import {
+  cdcSourceConfig,
+  createDestination,
+  createSource,
+  postgresConfig,
+  query,
+  startRig,
+  sync,
+  type Rig,
+} from '../support/rig.ts';
+
+interface Connected {
+  readonly connectionId: string;
+}
+
+/** The guide's middle part over HTTP: the example's tables, raw documents, namespaces. */
+describe('normalization and namespaces', () => {
+  let rig: Rig;
+  let sourceId: string;
+  beforeAll(async () => {
+    rig = await startRig();
+    await query(
+      rig.source,
+      `create table customers (id int primary key, name text, contact json, addresses json);
+       insert into customers values (1, 'Acme Corp', '{"email": "info@acme.com", "phone": "+1234567890"}',
+         '[{"type": "billing", "city": "New York"}, {"type": "shipping", "city": "Boston"}]')`,
+    );
+    sourceId = await createSource(rig, cdcSourceConfig(rig.source));
+  });
+  afterAll(() => rig[Symbol.asyncDispose]());
+
+  async function connect(config: object, connection: object): Promise<string> {
+    const destinationId = await createDestination(rig, 'postgres', {
+      ...postgresConfig(rig.target),
+      ...config,
+    });
+    const { connectionId } = await rig.api.quiet<Connected>('connections/create', {
+      sourceId,
+      destinationId,
+      status: 'active',
+      ...connection,
+    });
+    return connectionId;
+  }
+
+  it('gives the tables of the example, kept up to date, in a namespace of the format', async () => {
+    const connectionId = await connect(
+      { schema: 'books', Normalization: 'Basic' },
+      {
+        namespaceDefinition: 'customformat',
+        namespaceFormat: 'lake_${SOURCE_NAMESPACE}',
+        prefix: 'crm_',
+      },
+    );
+    expect(await sync(rig, connectionId)).toMatchObject({ job: { status: 'succeeded' } });
+    const joined = `select id, name, contact_email, contact_phone, type, city
+      from lake_public.crm_customers join lake_public.crm_customers_addresses
+      using (_airbyte_crm_customers_hashid) order by type`;
+    const acme = {
+      id: 1,
+      name: 'Acme Corp',
+      contact_email: 'info@acme.com',
+      contact_phone: '+1234567890',
+    };
+    expect(await query(rig.target, joined)).toEqual([
+      { ...acme, type: 'billing', city: 'New York' },
+      { ...acme, type: 'shipping', city: 'Boston' },
+    ]);
+    await query(
+      rig.source,
+      `update customers set addresses = '[{"type": "billing", "city": "Rome"}]' where id = 1`,
+    );
+    expect(await sync(rig, connectionId)).toMatchObject({ job: { status: 'succeeded' } });
+    expect(await query(rig.target, joined)).toEqual([{ ...acme, type: 'billing', city: 'Rome' }]);
+    expect(
+      await query(
+        rig.target,
+        `select count(*)::int as n from lake_public._airbyte_raw_crm_customers`,
+      ),
+    ).toEqual([{ n: 2 }]);
+  });
+
+  it('leaves raw documents only when it is switched off', async () => {
+    const connectionId = await connect(
+      { schema: 'landing', disable_type_dedupe: true },
+      { namespaceDefinition: 'destination' },
+    );
+    expect(await sync(rig, connectionId)).toMatchObject({ job: { status: 'succeeded' } });
+    expect(
+      await query(
+        rig.target,
+        `select distinct _airbyte_data->>'id' as id, _airbyte_data->'contact'->>'email' as email
+         from landing._airbyte_raw_customers`,
+      ),
+    ).toEqual([{ id: '1', email: 'info@acme.com' }]);
+  });
+
+  it('refuses at create two streams whose raw tables would be one', async () => {
+    await query(
+      rig.source,
+      `create table "a b" (id int primary key); create table a_b (id int primary key)`,
+    );
+    await expect(
+      connect(
+        { schema: 'clash', disable_type_dedupe: true },
+        { namespaceDefinition: 'destination' },
+      ),
+    ).rejects.toThrow(/same place/);
+  });
+});
