@@ -1,6 +1,7 @@
 import { PipelineError, toPipelineError } from '../../../core/errors/pipeline-error.ts';
 import { StreamLane } from '../../capture/event-writer.ts';
 import { Outbox } from '../../capture/outbox.ts';
+import { wantedCopies } from '../../capture/wanted-copies.ts';
 import type {
   SourceBatch,
   SourceOpenOptions,
@@ -13,7 +14,7 @@ import { parseConfig } from './config.ts';
 import { checkContinuity } from './continuity.ts';
 import { GtidSet } from './gtid-set.ts';
 import { CaptureState, detailsOf, placeOfText, placeText, type Mark } from './position.ts';
-import { logStatus, missingSettings, readServer, type ServerFacts } from './server.ts';
+import { logStatus, missingSettings, readServer } from './server.ts';
 import { SideSession } from './session.ts';
 
 /** Hands over what the capture produces. */
@@ -123,12 +124,20 @@ export async function openReader(options: SourceOpenOptions): Promise<MysqlReade
     const server = await readServer(sql);
     const missing = missingSettings(server);
     if (missing.length > 0) throw new PipelineError('SRC_SERVER_SETTING', missing.join('; '));
-    const stored = options.state === null ? null : detailsOf(options.state);
+    const { lanes, copies, stored, position } = standing(options, config.database);
     const start =
-      stored === null || options.state === null
+      stored === null || position === null
         ? null
-        : await checkContinuity(sql, server, stored, placeOfText(options.state.position));
-    const state = await stateOf(options, sql, server, config.database);
+        : await checkContinuity(sql, server, stored, position);
+    const state = new CaptureState({
+      epoch: copies.epoch,
+      server: server.identity,
+      base: stored?.base ?? (await logStatus((text) => sql.query(text))).base,
+      gtids: new GtidSet(server.mariadb, stored?.gtids ?? ''),
+      anchor: stored?.anchor ?? null,
+      lanes,
+      marks: copies.marks,
+    });
     const chunk = stored?.chunk ?? null;
     await admitStreams(sql, state, start?.position ?? 0n);
     return new MysqlReader({
@@ -146,26 +155,25 @@ export async function openReader(options: SourceOpenOptions): Promise<MysqlReade
   }
 }
 
-async function stateOf(
-  options: SourceOpenOptions,
-  sql: SideSession,
-  server: ServerFacts,
-  database: string,
-): Promise<CaptureState> {
-  const stored = options.state === null ? null : detailsOf(options.state);
+/** What of the stored state holds, given the copies that are wanted now: nothing of it when every
+ * stream is to be copied anew, for then the log need not go on from where it was. */
+function standing(options: SourceOpenOptions, database: string) {
   const origin = { connector: 'mysql', serverName: options.serverName, database };
   const lanes = options.streams.map(
     ({ stream, partitions }) => new StreamLane(stream, partitions, origin),
   );
-  return new CaptureState({
-    epoch: options.state?.epoch ?? 1,
-    server: server.identity,
-    base: stored?.base ?? (await logStatus((text) => sql.query(text))).base,
-    gtids: new GtidSet(server.mariadb, stored?.gtids ?? ''),
-    anchor: stored?.anchor ?? null,
+  const { state } = options;
+  const details = state === null ? null : detailsOf(state);
+  const before =
+    state === null || details === null ? null : { epoch: state.epoch, marks: details.streams };
+  const copies = wantedCopies(options.streams, lanes, before);
+  const goesOn = state !== null && !copies.afresh;
+  return {
     lanes,
-    marks: stored?.streams ?? {},
-  });
+    copies,
+    stored: goesOn ? details : null,
+    position: goesOn ? placeOfText(state.position) : null,
+  };
 }
 
 /** A table that is not there cannot be copied; what was copied ends where the log drops it. */

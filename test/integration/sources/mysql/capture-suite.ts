@@ -125,6 +125,29 @@ export function captureSuite(kind: Kind, start: () => Promise<ServerContext>): v
       }
     });
 
+    it('copies a stream anew when that is wanted, once', async () => {
+      await sql.run(
+        'CREATE TABLE anew (id int PRIMARY KEY, n int)',
+        'INSERT INTO anew VALUES (1, 1)',
+      );
+      const first = await openRun(server, ['anew']);
+      await streaming(first);
+      await first.caughtUp(mysqlConfig(server));
+      await first.close();
+      const again = { registry: first.registry, copy: 'wanted-1' };
+      const second = await openRun(server, ['anew'], { state: first.state, ...again });
+      await streaming(second);
+      await second.caughtUp(mysqlConfig(server));
+      await second.close();
+      expect(second.events().map(({ op }) => op)).toEqual(['t', 'r']);
+      expect(second.events().map(({ source: from }) => Number(from['epoch']))).toEqual([2, 2]);
+      const third = await openRun(server, ['anew'], { state: second.state, ...again });
+      await sql.run('INSERT INTO anew VALUES (2, 2)');
+      await third.caughtUp(mysqlConfig(server));
+      await third.close();
+      expect(third.events().map(({ op }) => op)).toEqual(['c']);
+    });
+
     it('follows key changes, TRUNCATE, new columns and table swaps; a dropped table stops alone', async () => {
       await sql.run(
         'CREATE TABLE t1 (id int PRIMARY KEY, n int)',

@@ -70,6 +70,8 @@ export interface RunOptions {
   readonly maxTransactionMs?: number;
   readonly registry?: Registry;
   readonly decode?: boolean;
+  /** The copy that is wanted of every stream. */
+  readonly copy?: string;
   /** Postgres when none is given. */
   readonly source?: Source;
 }
@@ -131,6 +133,7 @@ export class Run {
       streams: options.streams.map((name) => ({
         stream: streamOf(name),
         partitions: options.partitions ?? 1,
+        ...(options.copy === undefined ? {} : { copy: options.copy }),
       })),
       state: options.state ?? null,
       registerSchema: registry.register,
