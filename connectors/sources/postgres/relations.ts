@@ -11,7 +11,7 @@ import type { RelationMessage } from './pgoutput.ts';
 import type { StreamMark } from './position.ts';
 import { RowCodec } from '../../capture/row-codec.ts';
 import type { SideSession } from './session.ts';
-import { followShape, type KnownShape } from './shape-change.ts';
+import { followShape, looksLike, type KnownShape } from './shape-change.ts';
 import { readShapes } from './table-shape.ts';
 
 /** A table as the stream last described it. */
@@ -111,15 +111,20 @@ export async function followRelation(
     );
   }
   const shape = (await readShapes(sql, [message.oid])).get(message.oid);
-  if (shape === undefined) throw streamGone(label);
   const resolved = await types.resolve(message.columns);
   const known = mark?.shape;
   const wire = message.columns.map(({ name, type, mod }, index) => {
     return { name, type, mod, native: nativeOf(resolved[index]) };
   });
+  // Dropped since: its last changes are still those of the table we know, if they look so.
+  if (shape === undefined && !(known !== undefined && looksLike(known, wire))) {
+    throw streamGone(label);
+  }
   const next =
-    known === undefined ? known : await followShape(sql, known, shape, wire, mark?.key ?? []);
-  const key = keyOfRelation(message, shape.key, mark?.key);
+    known === undefined || shape === undefined
+      ? known
+      : await followShape(sql, known, shape, wire, mark?.key ?? []);
+  const key = keyOfRelation(message, shape?.key ?? mark?.key ?? [], mark?.key);
   refuseOtherKey(label, key, mark?.key);
   const codec = await compileShape(
     {

@@ -84,6 +84,18 @@ export function hasSameColumns(known: KnownShape, shape: TableShape): boolean {
   );
 }
 
+/** Whether the log describes the columns that are known. */
+export function looksLike(known: KnownShape, wire: readonly NamedColumn[]): boolean {
+  const columns = known.columns.filter((column) => column.gone !== true);
+  return (
+    columns.length === wire.length &&
+    columns.every(({ name, type, mod }, i) => {
+      const sent = wire[i] as NamedColumn;
+      return name === sent.name && type === sent.type && mod === sent.mod;
+    })
+  );
+}
+
 function hasColumns(columns: readonly KnownColumn[], shape: TableShape): boolean {
   return (
     columns.length === shape.columns.length &&
