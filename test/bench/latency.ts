@@ -114,7 +114,7 @@ async function watch(
     const { rows } = await target.query<{ id: string }>({
       name: 'poll',
       text: 'select id from events where id >= $1',
-      values: [Math.max(0, seen - 1_000)],
+      values: [Math.max(0, seen - 200)],
     });
     const now = performance.now();
     for (const row of rows) {
