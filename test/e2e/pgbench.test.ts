@@ -22,6 +22,8 @@ const run = promisify(execFile);
 const KEYED = ['pgbench_accounts', 'pgbench_branches', 'pgbench_tellers'];
 /** The bar runs 120 s at scale 10; the suite a shorter one. BENCH_SECONDS and BENCH_SCALE set it. */
 const SECONDS = Number(process.env['BENCH_SECONDS'] ?? 25);
+/** One of six loads, each with a kill in it: together they last as long as the run without kills. */
+const SECONDS_PER_KILL = Math.max(8, Math.round(SECONDS / 6));
 const SCALE = Number(process.env['BENCH_SCALE'] ?? 2);
 
 function pgbench(server: LocalServer, ...args: string[]): Promise<unknown> {
@@ -123,7 +125,7 @@ describe('pgbench running before, through and after the snapshot', () => {
       ['source database', () => killServer(rig.source)],
     ];
     for (const [name, kill] of victims) {
-      const load = pgbench(rig.source, '-n', '-c', '8', '-T', '8').catch(() => undefined);
+      const load = pgbench(rig.source, '-n', '-c', '8', '-T', String(SECONDS_PER_KILL)).catch(() => undefined);
       const before = await historyRows(rig);
       await until(`transactions before the kill of the ${name}`, async () =>
         (await historyRows(rig)) > before + 50 ? true : false,
