@@ -125,7 +125,9 @@ describe('pgbench running before, through and after the snapshot', () => {
       ['source database', () => killServer(rig.source)],
     ];
     for (const [name, kill] of victims) {
-      const load = pgbench(rig.source, '-n', '-c', '8', '-T', String(SECONDS_PER_KILL)).catch(() => undefined);
+      const load = pgbench(rig.source, '-n', '-c', '8', '-T', String(SECONDS_PER_KILL)).catch(
+        () => undefined,
+      );
       const before = await historyRows(rig);
       await until(`transactions before the kill of the ${name}`, async () =>
         (await historyRows(rig)) > before + 50 ? true : false,
