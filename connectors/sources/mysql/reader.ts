@@ -1,5 +1,6 @@
 import { PipelineError, toPipelineError } from '../../../core/errors/pipeline-error.ts';
 import { StreamLane } from '../../capture/event-writer.ts';
+import { Handover } from '../../capture/handover.ts';
 import { Outbox } from '../../capture/outbox.ts';
 import { wantedCopies } from '../../capture/wanted-copies.ts';
 import type {
@@ -19,65 +20,37 @@ import { SideSession } from './session.ts';
 
 /** Hands over what the capture produces. */
 export class MysqlReader implements SourceReader {
-  private readonly outbox: Outbox<Mark>;
+  private readonly outbox = new Outbox<Mark>();
   private readonly state: CaptureState;
   private readonly capture: Capture;
-  private error: PipelineError | null = null;
-  private closed = false;
-  private waiting: (() => void) | null = null;
-  private takers: (() => void)[] = [];
+  private readonly handover: Handover;
 
   constructor(parts: Omit<CaptureParts, 'outbox' | 'wake' | 'taken'>) {
-    this.outbox = new Outbox<Mark>();
     this.state = parts.state;
-    this.capture = new Capture(
-      {
-        ...parts,
-        outbox: this.outbox,
-        wake: () => this.wake(),
-        taken: () => new Promise((resolve) => this.takers.push(resolve)),
-      },
-      (error) => {
-        this.error ??= error;
-        this.wake();
-      },
-    );
+    this.handover = new Handover({
+      ready: () => this.outbox.ready,
+      take: () => this.take(),
+      letGo: () => this.capture.close(),
+    });
+    const { wake, taken, fail } = this.handover;
+    this.capture = new Capture({ ...parts, outbox: this.outbox, wake, taken }, fail);
     parts.open.signal.addEventListener('abort', () => void this.close(), { once: true });
     void this.capture.run();
     if (parts.open.signal.aborted) void this.close();
   }
 
-  async next(): Promise<SourceBatch | null> {
-    for (;;) {
-      if (this.closed) return null;
-      if (this.error !== null) {
-        const { error } = this;
-        await this.close();
-        throw error;
-      }
-      if (this.outbox.ready) return this.take();
-      await new Promise<void>((resolve) => {
-        this.waiting = resolve;
-      });
-    }
-  }
-
-  private wake(): void {
-    const { waiting } = this;
-    this.waiting = null;
-    waiting?.();
+  next(): Promise<SourceBatch | null> {
+    return this.handover.next();
   }
 
   private take(): SourceBatch {
     const taken = this.outbox.take();
     if (taken === null) throw new Error('nothing is sealed');
     const { mark, parts, records, bytes } = taken;
+    const position = mark === 'unfinished' ? null : mark.position;
     const state = mark === 'unfinished' ? null : this.state.at(mark);
     if (state !== null) this.state.dirty = false;
-    this.capture.afterTake(mark === 'unfinished' ? null : mark.position);
-    const { takers } = this;
-    this.takers = [];
-    for (const taker of takers) taker();
+    this.capture.afterTake(position);
     const committedAtMs = mark === 'unfinished' ? 0 : mark.committedAtMs;
     return { parts, state, records, bytes, committedAtMs };
   }
@@ -101,11 +74,8 @@ export class MysqlReader implements SourceReader {
     };
   }
 
-  async close(): Promise<void> {
-    if (this.closed) return;
-    this.closed = true;
-    this.wake();
-    await this.capture.close();
+  close(): Promise<void> {
+    return this.handover.close();
   }
 }
 

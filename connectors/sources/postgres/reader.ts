@@ -13,6 +13,7 @@ import { captureOf, parseConfig, type CaptureConfig } from './config.ts';
 import { checkContinuity, checkSlot } from './continuity.ts';
 import { classify } from './errors.ts';
 import { StreamLane } from '../../capture/event-writer.ts';
+import { Handover } from '../../capture/handover.ts';
 import { Outbox } from '../../capture/outbox.ts';
 import { wantedCopies } from '../../capture/wanted-copies.ts';
 import { detailsOf, lsnOfText, lsnText } from './position.ts';
@@ -23,53 +24,27 @@ import { findEnded } from './stream-watch.ts';
 
 /** Hands over what the capture produces. */
 export class PostgresReader implements SourceReader {
-  private readonly outbox: Outbox<Mark>;
+  private readonly outbox = new Outbox<Mark>();
   private readonly state: CaptureState;
   private readonly capture: Capture;
-  private error: PipelineError | null = null;
-  private closed = false;
-  private waiting: (() => void) | null = null;
-  private takers: (() => void)[] = [];
+  private readonly handover: Handover;
 
   constructor(parts: Omit<ConstructorParameters<typeof Capture>[0], 'outbox' | 'wake' | 'taken'>) {
-    this.outbox = new Outbox<Mark>();
     this.state = parts.state;
-    this.capture = new Capture(
-      {
-        ...parts,
-        outbox: this.outbox,
-        wake: () => this.wake(),
-        taken: () => new Promise((resolve) => this.takers.push(resolve)),
-      },
-      (error) => {
-        this.error ??= error;
-        this.wake();
-      },
-    );
+    this.handover = new Handover({
+      ready: () => this.outbox.ready,
+      take: () => this.take(),
+      letGo: () => this.capture.close(),
+    });
+    const { wake, taken, fail } = this.handover;
+    this.capture = new Capture({ ...parts, outbox: this.outbox, wake, taken }, fail);
     parts.open.signal.addEventListener('abort', () => void this.close(), { once: true });
     void this.capture.run();
     if (parts.open.signal.aborted) void this.close();
   }
 
-  async next(): Promise<SourceBatch | null> {
-    for (;;) {
-      if (this.closed) return null;
-      if (this.error !== null) {
-        const { error } = this;
-        await this.close();
-        throw error;
-      }
-      if (this.outbox.ready) return this.take();
-      await new Promise<void>((resolve) => {
-        this.waiting = resolve;
-      });
-    }
-  }
-
-  private wake(): void {
-    const { waiting } = this;
-    this.waiting = null;
-    waiting?.();
+  next(): Promise<SourceBatch | null> {
+    return this.handover.next();
   }
 
   private take(): SourceBatch {
@@ -80,15 +55,8 @@ export class PostgresReader implements SourceReader {
     const state = mark === 'unfinished' ? null : this.state.at(mark);
     if (state !== null) this.state.dirty = false;
     this.capture.afterTake(position);
-    this.releaseTakers();
     const committedAtMs = mark === 'unfinished' ? 0 : mark.committedAtMs;
     return { parts, state, records, bytes, committedAtMs };
-  }
-
-  private releaseTakers(): void {
-    const { takers } = this;
-    this.takers = [];
-    for (const taker of takers) taker();
   }
 
   acknowledge(batch: SourceBatch): void {
@@ -109,11 +77,8 @@ export class PostgresReader implements SourceReader {
     };
   }
 
-  async close(): Promise<void> {
-    if (this.closed) return;
-    this.closed = true;
-    this.wake();
-    await this.capture.close();
+  close(): Promise<void> {
+    return this.handover.close();
   }
 }
 
