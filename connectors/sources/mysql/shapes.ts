@@ -1,6 +1,6 @@
-import { PipelineError } from '../../../core/errors/pipeline-error.ts';
 import type { StreamSchema } from '../../../schemas/envelope/stream-schema.ts';
 import { RowCodec, type CellEncoder } from '../../capture/row-codec.ts';
+import { refuseOtherKey } from '../../capture/stream-key.ts';
 import type { SchemaIds, SourceOpenOptions } from '../../spi/source.ts';
 import { tablesNamed, type ColumnFacts, type TableFacts } from './catalog.ts';
 import type { Charsets } from './charsets.ts';
@@ -106,20 +106,4 @@ export async function compileLoggedShape(
   table.codec = codec;
   table.shape = new RowShape(plans);
   return ids;
-}
-
-/** Rows of a stream whose key changes under way would land beside their older selves. */
-function refuseOtherKey(
-  label: string,
-  key: readonly string[],
-  stored: readonly string[] | undefined,
-): void {
-  if (stored === undefined || stored.join('\u0000') === key.join('\u0000')) return;
-  const was = stored.length === 0 ? 'no key' : `the key (${stored.join(', ')})`;
-  const is = key.length === 0 ? 'none' : `(${key.join(', ')})`;
-  throw new PipelineError(
-    'SRC_NO_REPLICA_IDENTITY',
-    `table ${label} was read with ${was} and now has ${is}`,
-    { details: { stream: label } },
-  );
 }

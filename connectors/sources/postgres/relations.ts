@@ -10,6 +10,7 @@ import type { StreamLane } from '../../capture/event-writer.ts';
 import type { RelationMessage } from './pgoutput.ts';
 import type { StreamMark } from './position.ts';
 import { RowCodec } from '../../capture/row-codec.ts';
+import { refuseOtherKey } from '../../capture/stream-key.ts';
 import type { SideSession } from './session.ts';
 import { followShape, looksLike, type KnownShape } from './shape-change.ts';
 import { readShapes } from './table-shape.ts';
@@ -171,20 +172,4 @@ function keyOfWholeRows(
 /** The same columns, in whichever order. */
 export function isSameKey(a: readonly string[], b: readonly string[]): boolean {
   return a.length === b.length && a.every((name) => b.includes(name));
-}
-
-/** Rows of a stream whose key changes under way would land beside their older selves. */
-export function refuseOtherKey(
-  label: string,
-  key: readonly string[],
-  stored: readonly string[] | undefined,
-): void {
-  if (stored === undefined || stored.join('\u0000') === key.join('\u0000')) return;
-  const was = stored.length === 0 ? 'no key' : `the key (${stored.join(', ')})`;
-  const is = key.length === 0 ? 'none' : `(${key.join(', ')})`;
-  throw new PipelineError(
-    'SRC_NO_REPLICA_IDENTITY',
-    `table ${label} was read with ${was} and now has ${is}`,
-    { details: { stream: label } },
-  );
 }
