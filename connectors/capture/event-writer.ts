@@ -1,7 +1,7 @@
 import { PipelineError } from '../../core/errors/pipeline-error.ts';
 import { AvroWriter } from '../../schemas/avro/avro-writer.ts';
 import { streamLabel, type StreamId } from '../../schemas/catalog/stream-id.ts';
-import { OP_DELETE, OP_TRUNCATE } from '../../schemas/envelope/change-decoder.ts';
+import { OP_DELETE, OP_MESSAGE, OP_TRUNCATE } from '../../schemas/envelope/change-decoder.ts';
 import { partitionOf } from '../../schemas/envelope/partition.ts';
 import type { RecordArena } from '../../schemas/envelope/record-arena.ts';
 import { PartitionSlot, type Outbox } from './outbox.ts';
@@ -27,6 +27,7 @@ export class StreamLane {
   readonly label: string;
   readonly slots: readonly PartitionSlot[];
   readonly snapshotPrefix: Buffer;
+  readonly lastPrefix: Buffer;
   readonly streamedPrefix: Buffer;
   stopped = false;
   /** The copy of the table that is wanted, stored with the stream's mark. */
@@ -43,6 +44,7 @@ export class StreamLane {
     const { connector, serverName, database } = origin;
     const prefix = [connector, serverName, database, stream.namespace, stream.name];
     this.snapshotPrefix = Buffer.concat([...prefix, 'true'].map(avroString));
+    this.lastPrefix = Buffer.concat([...prefix, 'last'].map(avroString));
     this.streamedPrefix = Buffer.concat([...prefix, 'false'].map(avroString));
   }
 }
@@ -115,7 +117,7 @@ export class EventWriter {
     else codec.writeImage(out, src, after);
     // An encoder may have made more of its cell than was reserved for it.
     out.ensure(codec.overhead + lane.streamedPrefix.length);
-    this.source(out, lane, op);
+    this.source(out, this.prefixOf(lane), op);
     if (after === null) out.writeByte(0);
     else codec.writeUnchanged(out, after, unchanged);
     arena.endValue();
@@ -123,10 +125,23 @@ export class EventWriter {
     if (op === OP_DELETE && codec.keyed) this.tombstone(slot, codec);
   }
 
-  /** One event to every partition, so that each consumer sees it in its place. */
+  /** What was before is gone: one event to every partition, so that each consumer sees it in its
+   * place. In a copy it is the begin mark of a generation. */
   truncate(lane: StreamLane, codec: RowCodec): void {
     // A copy's rows have one position: theirs must be past that of the truncate before them.
     if (this.snapshot) this.seq = 0;
+    this.mark(lane, codec, OP_TRUNCATE, this.prefixOf(lane));
+    if (this.snapshot) this.seq = 1;
+  }
+
+  /** The end mark of a generation: what its begin mark began is whole. Its position is past that of
+   * the generation's rows, which have one. */
+  endGeneration(lane: StreamLane, codec: RowCodec): void {
+    this.seq = 2;
+    this.mark(lane, codec, OP_MESSAGE, lane.lastPrefix);
+  }
+
+  private mark(lane: StreamLane, codec: RowCodec, op: number, prefix: Buffer): void {
     for (const slot of lane.slots) {
       if (!this.snapshot) this.seq++;
       const arena = this.begin(slot);
@@ -137,11 +152,10 @@ export class EventWriter {
       out.copyRaw(codec.valueHeader, 0, codec.valueHeader.length);
       out.writeByte(0);
       out.writeByte(0);
-      this.source(out, lane, OP_TRUNCATE);
+      this.source(out, prefix, op);
       out.writeByte(0);
       arena.endValue();
     }
-    if (this.snapshot) this.seq = 1;
     this.settle();
   }
 
@@ -200,8 +214,11 @@ export class EventWriter {
     arena.endValue();
   }
 
-  private source(out: AvroWriter, lane: StreamLane, op: number): void {
-    const prefix = this.snapshot ? lane.snapshotPrefix : lane.streamedPrefix;
+  private prefixOf(lane: StreamLane): Buffer {
+    return this.snapshot ? lane.snapshotPrefix : lane.streamedPrefix;
+  }
+
+  private source(out: AvroWriter, prefix: Buffer, op: number): void {
     out.copyRaw(prefix, 0, prefix.length);
     out.copyRaw(this.origin.bytes, 0, this.origin.pos);
     out.writeInt(this.seq);

@@ -3,7 +3,13 @@ import type { ChangeSchema, KeySchema } from '../../schemas/envelope/change-deco
 import type { RecordView } from '../../schemas/envelope/record-view.ts';
 import type { CheckResult, ConnectorSpec } from './connector.ts';
 
-export type DestinationMode = 'append' | 'append_dedup';
+/**
+ * What becomes of a stream's events. `append`: each is a row. `append_dedup`: one row per key, the
+ * newest. `overwrite`: the rows of the last whole generation, which lie between a begin mark (`t`,
+ * snapshot) and an end mark (`m`, snapshot `last`) in a topic of one partition; what an unfinished
+ * generation holds is never shown. Marks are no rows in any mode.
+ */
+export type DestinationMode = 'append' | 'append_dedup' | 'overwrite';
 
 /** One stream of a connection as it lands: names are resolved by the connection's namespace rules. */
 export interface DestinationStream {

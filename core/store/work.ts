@@ -33,7 +33,7 @@ export interface SourceWork {
 export interface ConnectionStreamWork extends NamedStream {
   readonly destinationNamespace: string | null;
   readonly destinationName: string;
-  readonly mode: 'append' | 'append_dedup';
+  readonly mode: 'append' | 'append_dedup' | 'overwrite';
   readonly primaryKey: readonly string[];
 }
 

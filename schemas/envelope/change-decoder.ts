@@ -120,6 +120,8 @@ export const OP_CREATE = 0x63; // c
 export const OP_UPDATE = 0x75; // u
 export const OP_DELETE = 0x64; // d
 export const OP_TRUNCATE = 0x74; // t
+/** A message without a row: the end mark of a generation. */
+export const OP_MESSAGE = 0x6d; // m
 
 /**
  * One decoded change; reused for every record, so nothing of it may be kept past the next decode.
@@ -128,7 +130,10 @@ export const OP_TRUNCATE = 0x74; // t
  */
 export class ChangeCursor {
   op = 0;
+  /** Of a copy of the stream: its rows and both marks of a generation. */
   snapshot = false;
+  /** Ends its copy: true of the end mark of a generation. */
+  last = false;
   hasBefore = false;
   hasAfter = false;
   /** True when at least one cell of `after` is CELL_UNCHANGED. */
@@ -143,6 +148,11 @@ export class ChangeCursor {
   /** The commit's position in the source's log, as two 32-bit halves. */
   lsnHigh = 0;
   lsnLow = 0;
+
+  /** False for the marks: a `t` empties the stream or begins a generation, an `m` ends one. */
+  get isRow(): boolean {
+    return this.op !== OP_TRUNCATE && this.op !== OP_MESSAGE;
+  }
 
   get lsn(): bigint {
     return (BigInt(this.lsnHigh) << 32n) | BigInt(this.lsnLow >>> 0);
@@ -181,6 +191,7 @@ export class ChangeCursor {
           break;
         case 'snapshot':
           this.snapshot = scan.bytes[scan.start] !== 0x66; // "false"
+          this.last = scan.bytes[scan.start] === 0x6c; // "last"
           break;
         case 'lsn':
           readLongHalves(scan.bytes, scan.start);

@@ -3,7 +3,6 @@ import {
   CELL_UNCHANGED,
   ChangeCursor,
   OP_DELETE,
-  OP_TRUNCATE,
 } from '../../../schemas/envelope/change-decoder.ts';
 import type { BinaryWriter } from './binary-writer.ts';
 import type { ChangePlan } from './change-plan.ts';
@@ -57,7 +56,7 @@ function appendSlice(
     try {
       const plan = table.plan(bytes, start, end);
       change.decode(plan.schema, bytes, start, end);
-      if (change.op === OP_TRUNCATE) continue;
+      if (!change.isRow) continue;
       stamp.offset = offsets[i] as number;
       rows.beginRow();
       const isDelete = change.op === OP_DELETE;

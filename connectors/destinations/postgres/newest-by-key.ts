@@ -102,6 +102,7 @@ export class NewestByKey {
       this.addTruncate();
       return;
     }
+    if (!change.isRow) return;
     const keys = this.keys;
     const key = this.keyOf(slice, i);
     const isNew = this.keys > keys;

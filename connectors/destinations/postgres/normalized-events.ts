@@ -4,7 +4,6 @@ import {
   ChangeCursor,
   OP_CREATE,
   OP_DELETE,
-  OP_TRUNCATE,
 } from '../../../schemas/envelope/change-decoder.ts';
 import { WIRE_HEADER_BYTES } from '../../../schemas/envelope/record-view.ts';
 import { flattenDocument, type FlatDocument } from '../../../schemas/normalize/flatten.ts';
@@ -94,7 +93,7 @@ function read(
     const { schema } = schemas.plan(bytes, start, end);
     const change = new ChangeCursor();
     change.decode(schema, bytes, start, end);
-    if (change.op === OP_TRUNCATE) return null;
+    if (!change.isRow) return null;
     const key = keyStarts[index] as number;
     const slot =
       slots === null || key === -1

@@ -79,6 +79,8 @@ export class OpenTable implements StreamTable {
         return dedupedRows(compiled, slices, options);
       case 'raw':
         return rawRows(compiled, slices, options);
+      case 'overwrite':
+        throw new PipelineError('BUG_UNEXPECTED', 'a stream in mode overwrite was opened');
     }
   }
 

@@ -2,7 +2,6 @@ import {
   CELL_UNCHANGED,
   ChangeCursor,
   OP_DELETE,
-  OP_TRUNCATE,
   type ChangeSchema,
 } from '../../../schemas/envelope/change-decoder.ts';
 import type { BinaryWriter } from './binary-writer.ts';
@@ -51,7 +50,7 @@ function addSlice(
     try {
       const { schema } = table.plan(bytes, start, end);
       change.decode(schema, bytes, start, end);
-      if (change.op === OP_TRUNCATE) continue;
+      if (!change.isRow) continue;
       stamp.offset = offsets[i] as number;
       const image = imageOf(schema, bytes, change);
       writeRawRow(rows, eventJson(image, change, change.op === OP_DELETE), stamp);

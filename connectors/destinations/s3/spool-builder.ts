@@ -1,9 +1,5 @@
 import { PipelineError } from '../../../core/errors/pipeline-error.ts';
-import {
-  ChangeCursor,
-  OP_TRUNCATE,
-  type ChangeSchema,
-} from '../../../schemas/envelope/change-decoder.ts';
+import { ChangeCursor, type ChangeSchema } from '../../../schemas/envelope/change-decoder.ts';
 import { schemaIdAt } from '../../../schemas/envelope/record-view.ts';
 import type { Codec } from './codecs.ts';
 import { CHANGE_COLUMNS, type FileColumn } from './file-columns.ts';
@@ -158,8 +154,8 @@ export class SpoolBuilder {
     for (let i = 0; i < waiting.count; i++) {
       const bytes = waiting.buffers[i] as Buffer;
       const projection = this.decode(bytes, waiting.starts[i] as number, waiting.ends[i] as number);
-      // A truncate has no row to show; what it emptied stays in the files as history.
-      if (this.change.op === OP_TRUNCATE) continue;
+      // A mark has no row to show; what a truncate emptied stays in the files as history.
+      if (!this.change.isRow) continue;
       group.add(this.change, projection, bytes, waiting.offsets[i] as number);
     }
     if (group.rows === 0) return;
