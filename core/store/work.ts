@@ -129,6 +129,8 @@ export interface WorkStore {
    * counts is decided by fencing in Kafka and by compare-and-set in the destination. */
   acquireLease(unit: string, owner: string, ttlMs: number): Promise<boolean>;
   releaseLease(unit: string, owner: string): Promise<void>;
-  saveReport(unit: string, report: Report): Promise<void>;
+  /** Refused without a word when another owner's lease on the unit is alive: a process that was stopped,
+   * replaced and goes on must not pass its end off as its successor's. */
+  saveReport(unit: string, owner: string, report: Report): Promise<void>;
   takeCommands(unit: string): Promise<WorkerCommand[]>;
 }

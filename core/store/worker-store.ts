@@ -51,13 +51,16 @@ export class WorkerStore implements WorkStore {
     ]);
   }
 
-  async saveReport(unit: string, report: Report): Promise<void> {
+  async saveReport(unit: string, owner: string, report: Report): Promise<void> {
     await this.database.query(
       `INSERT INTO headrace.report (unit, report, reported_at)
-       VALUES ($1, $2::json, headrace.now_ms())
+       SELECT $1::text, $3::json, headrace.now_ms() WHERE NOT EXISTS (
+         SELECT 1 FROM headrace.lease
+         WHERE unit = $1::text AND owner <> $2 AND expires_at >= headrace.now_ms()
+       )
        ON CONFLICT (unit) DO UPDATE
          SET report = excluded.report, reported_at = excluded.reported_at`,
-      [unit, JSON.stringify(report)],
+      [unit, owner, JSON.stringify(report)],
     );
   }
 

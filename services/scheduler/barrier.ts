@@ -61,6 +61,22 @@ export function captureVerdict(
   };
 }
 
+/**
+ * Everything that keeps the connection from going on, at both ends: a person mends all of it at once.
+ * What was noticed first is not the whole cause, and may be the one that was known already.
+ */
+export function standingFailures(
+  connection: ConnectionWork,
+  source: SourceReport | undefined,
+  delivery: ConnectionReport | undefined,
+): FailureReason[] {
+  const captured = source?.streams.filter((each) => isAmong(connection.streams, each)) ?? [];
+  return [
+    ...troubles(source?.error, captured),
+    ...troubles(delivery?.error, delivery?.streams ?? []),
+  ];
+}
+
 export type DeliveryVerdict = Verdict | { readonly is: 'flush' };
 
 /** May the end of the topics be asked for? The sink must know the topic of every stream. */

@@ -12,6 +12,7 @@ import {
   captureVerdict,
   deliveryVerdict,
   failuresSince,
+  standingFailures,
   topicsOf,
   topicsVerdict,
   type Verdict,
@@ -76,7 +77,23 @@ export class SyncJob {
     if (verdict.is === 'wait') await this.sayWhy(verdict.kind, verdict.why);
     await this.save();
     if (verdict.is === 'met') await this.end('succeeded', []);
-    if (verdict.is === 'failed') await this.end('failed', verdict.failures);
+    if (verdict.is === 'failed') {
+      await this.end('failed', await this.withStanding(verdict.failures, work, report));
+    }
+  }
+
+  /** With what else stands in the way, so that mending what failed the job is enough. */
+  private async withStanding(
+    failures: readonly FailureReason[],
+    work: Work,
+    report: TimedReport<ConnectionReport> | null,
+  ): Promise<FailureReason[]> {
+    const connection = work.connections.find((c) => c.connectionId === this.job.connectionId);
+    if (connection === undefined) return [...failures];
+    const source = await this.options.store.work.sourceReport(connection.sourceId);
+    const said = new Set(failures.map((each) => each.externalMessage));
+    const standing = standingFailures(connection, source?.report, report?.report);
+    return [...failures, ...standing.filter((each) => !said.has(each.externalMessage))];
   }
 
   private async begin(report: TimedReport<ConnectionReport> | null): Promise<void> {

@@ -68,7 +68,7 @@ async function deliverConnection(
   });
   const reports = new ReportLoop({
     report: async () => {
-      await options.store.saveReport(unit, runner.status.report());
+      await options.store.saveReport(unit, options.owner, runner.status.report());
       const commands = await options.store.takeCommands(unit);
       if (commands.some((command) => command.kind === 'flush')) await runner.flush();
     },

@@ -53,7 +53,7 @@ async function captureSource(
   });
   const unit = `source:${work.sourceId}`;
   const reports = new ReportLoop({
-    report: () => options.store.saveReport(unit, runner.status.report()),
+    report: () => options.store.saveReport(unit, options.owner, runner.status.report()),
     failed: (error) => options.log.debug({ err: error }, 'report not saved'),
   });
   try {

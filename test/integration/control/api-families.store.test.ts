@@ -53,7 +53,7 @@ describe('the rest of the families', () => {
   it('answers state: not set before the source reports, then its position', async () => {
     const empty = await api.call('state/get', { connectionId });
     expect(empty.body).toEqual({ stateType: 'not_set', connectionId });
-    await api.store.work.saveReport(`source:${sourceId}`, {
+    await api.store.work.saveReport(`source:${sourceId}`, 'worker', {
       kind: 'source',
       id: sourceId,
       phase: 'streaming',

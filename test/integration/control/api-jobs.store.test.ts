@@ -89,7 +89,7 @@ describe('syncs and jobs', () => {
     const connectionId = await createConnection(api);
     const { sourceId } = (await api.call('connections/get', { connectionId })).body;
     const error = { code: 'EVT_UNDECODABLE', message: 'at 5', at: 1 } as const;
-    await api.store.work.saveReport(`source:${sourceId}`, {
+    await api.store.work.saveReport(`source:${sourceId}`, 'worker', {
       kind: 'source',
       id: sourceId,
       phase: 'streaming',
@@ -103,7 +103,7 @@ describe('syncs and jobs', () => {
         { namespace: 'public', name: 'orders', phase: 'streaming', rowsDone: 3, rowsEstimate: 4 },
       ],
     });
-    await api.store.work.saveReport(`connection:${connectionId}`, {
+    await api.store.work.saveReport(`connection:${connectionId}`, 'worker', {
       kind: 'connection',
       id: connectionId,
       phase: 'running',

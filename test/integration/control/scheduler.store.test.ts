@@ -38,7 +38,7 @@ async function versions(): Promise<{ source: string; connection: string }> {
 
 async function sourceSays(report: Partial<SourceReport> = {}): Promise<void> {
   const { source: version } = await versions();
-  await stage.store.work.saveReport(`source:${ids.sourceId}`, {
+  await stage.store.work.saveReport(`source:${ids.sourceId}`, 'worker', {
     kind: 'source',
     id: ids.sourceId,
     phase: 'streaming',
@@ -59,7 +59,7 @@ async function sinkSays(
   report: Partial<ConnectionReport> = {},
 ): Promise<void> {
   const { connection: version } = await versions();
-  await stage.store.work.saveReport(`connection:${ids.connectionId}`, {
+  await stage.store.work.saveReport(`connection:${ids.connectionId}`, 'worker', {
     kind: 'connection',
     id: ids.connectionId,
     phase: 'running',
@@ -200,6 +200,17 @@ describe('a sync is a barrier', () => {
     await failed(Date.now() + 1000);
     await expect.poll(() => statusOf(id), eventually).toBe('failed');
     expect((await attemptOf(id))?.failures[0]?.internalMessage).toBe('CFG_INVALID_CONNECTOR');
+  });
+
+  it('names every standing cause at both ends, not only the one that was noticed first', async () => {
+    await sourceSays({ phase: 'failed', error: { code: 'SRC_SLOT_MISSING', message: 's', at: 1 } });
+    const id = await sync();
+    const error = { code: 'DST_TABLE_CHANGED', message: 't', at: Date.now() + 1000 } as const;
+    await sinkSays({}, 0, { error });
+    stage.startScheduler();
+    await expect.poll(() => statusOf(id), eventually).toBe('failed');
+    const codes = (await attemptOf(id))?.failures.map((each) => each.internalMessage);
+    expect(codes).toEqual(['DST_TABLE_CHANGED', 'SRC_SLOT_MISSING']);
   });
 
   it('of a reset waits for the new copy, and cancels the sync that ran', async () => {

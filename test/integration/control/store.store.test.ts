@@ -255,8 +255,11 @@ describe.each(Object.entries(drivers))('store, %s', (_name, open) => {
       streams: [],
     };
     expect(await store.work.sourceReport('r')).toBeNull();
-    await store.work.saveReport('source:r', report);
-    await store.work.saveReport('source:r', { ...report, records: 3 });
+    await store.work.saveReport('source:r', 'worker', report);
+    await store.work.saveReport('source:r', 'worker', { ...report, records: 3 });
+    // Its lease has gone to another: what it says no longer counts.
+    expect(await store.work.acquireLease('source:r', 'successor', 60_000)).toBe(true);
+    await store.work.saveReport('source:r', 'worker', { ...report, records: 4 });
     const back = await store.work.sourceReport('r');
     expect(back?.report).toEqual({ ...report, records: 3 });
     expect(back?.ageMs).toBeGreaterThanOrEqual(0);
