@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, globSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { PipelineError } from '../../core/errors/pipeline-error.ts';
 import { cacheFolder, fetchOnce, reportProgress, requireTool, runFetch } from './cache.ts';
 
@@ -118,9 +118,11 @@ async function unpack(name: string, work: string): Promise<void> {
  * would be given this machine's older libraries.
  */
 export function debianCommand(root: string, program: string): [string, ...string[]] {
-  const [loader] = globSync(join(root, 'usr/lib/*-linux-gnu/ld-linux-*.so.*'));
+  const folders = globSync(join(root, '{lib,usr/lib}/*-linux-gnu'));
+  const [loader] = globSync(join(root, '{lib,usr/lib}/*-linux-gnu/ld-linux-*.so.*'));
   if (loader === undefined) {
     throw new PipelineError('STACK_FETCH_FAILED', `there is no loader below ${root}; delete it`);
   }
-  return [loader, '--library-path', dirname(loader), '--argv0', program, join(root, program)];
+  const libraries = folders.join(':');
+  return [loader, '--library-path', libraries, '--argv0', program, join(root, program)];
 }

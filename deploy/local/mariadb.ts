@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import { join, resolve } from 'node:path';
 import { PipelineError } from '../../core/errors/pipeline-error.ts';
@@ -7,8 +7,13 @@ import { debianCommand, debianPrograms } from './debian-programs.ts';
 import { freePort } from './free-port.ts';
 import { launch, type LocalServer } from './local-server.ts';
 
+/** The releases that can be had: Debian 12's and Debian 13's. */
+export type MariadbRelease = '10.11' | '11.8';
+
 export interface MariadbOptions {
   readonly folder: string;
+  /** 11.8 when none is given. */
+  readonly release?: MariadbRelease;
   readonly port?: number;
   /** Server options without the dashes that replace or add to the defaults. */
   readonly settings?: Readonly<Record<string, string>>;
@@ -16,9 +21,9 @@ export interface MariadbOptions {
 
 const ENVIRONMENT = { PATH: '/usr/bin:/bin', LC_ALL: 'C', TZ: 'UTC' };
 
-/** MariaDB of Debian 13 (11.8), root without a password, row binlog with GTIDs and full metadata. */
+/** MariaDB of Debian, root without a password, row binlog with GTIDs and full metadata. */
 export async function startMariadb(options: MariadbOptions): Promise<LocalServer> {
-  const root = await mariadbPrograms();
+  const root = await mariadbPrograms(options.release);
   const folder = resolve(options.folder);
   const port = options.port ?? (await freePort());
   const data = join(folder, 'data');
@@ -57,12 +62,18 @@ const SERVER_SETTINGS = {
   'gtid-strict-mode': 'ON',
 };
 
+/** Messages, character sets and scripts; 10.11 keeps them under the older name. */
+function shareFolder(root: string): string {
+  const newer = join(root, 'usr/share/mariadb');
+  return existsSync(newer) ? newer : join(root, 'usr/share/mysql');
+}
+
 function common(root: string): Record<string, string> {
   return {
     basedir: join(root, 'usr'),
     'plugin-dir': join(root, 'usr/lib/mysql/plugin'),
-    'lc-messages-dir': join(root, 'usr/share/mariadb'),
-    'character-sets-dir': join(root, 'usr/share/mariadb/charsets'),
+    'lc-messages-dir': shareFolder(root),
+    'character-sets-dir': join(shareFolder(root), 'charsets'),
     user: userInfo().username,
     'innodb-buffer-pool-size': '64M',
     'innodb-log-file-size': '16M',
@@ -74,11 +85,17 @@ function mariadbd(root: string, settings: Readonly<Record<string, string>>): [st
   return [...debianCommand(root, 'usr/sbin/mariadbd'), '--no-defaults', ...options];
 }
 
+const PROGRAMS: Readonly<
+  Record<MariadbRelease, { readonly name: string; readonly suite: string }>
+> = {
+  '10.11': { name: 'mariadb-10.11', suite: 'bookworm' },
+  '11.8': { name: 'mariadb', suite: 'trixie' },
+};
+
 /** The root of the unpacked MariaDB, fetched when it is not in the cache. */
-export function mariadbPrograms(): Promise<string> {
+export function mariadbPrograms(release: MariadbRelease = '11.8'): Promise<string> {
   return debianPrograms({
-    name: 'mariadb',
-    suite: 'trixie',
+    ...PROGRAMS[release],
     packages: ['mariadb-server-core', 'mariadb-client-core'],
     skip: /^(gcc-.*-base|perl.*|libperl.*)$/,
   });
@@ -86,11 +103,11 @@ export function mariadbPrograms(): Promise<string> {
 
 /** In this order: later scripts use what earlier ones make. */
 const BOOTSTRAP_SCRIPTS = [
-  'mariadb_system_tables.sql',
-  'mariadb_performance_tables.sql',
-  'mariadb_system_tables_data.sql',
-  'maria_add_gis_sp_bootstrap.sql',
-  'mariadb_sys_schema.sql',
+  /^(mariadb|mysql)_system_tables\.sql$/,
+  /^(mariadb|mysql)_performance_tables\.sql$/,
+  /^(mariadb|mysql)_system_tables_data\.sql$/,
+  /^maria_add_gis_sp_bootstrap\.sql$/,
+  /^(mariadb|mysql)_sys_schema\.sql$/,
 ];
 
 /** The install program of the distribution starts others by name, which unpacked ones cannot do. */
@@ -98,8 +115,10 @@ function initialise(root: string, data: string): void {
   const draft = `${data}.draft`;
   rmSync(draft, { recursive: true, force: true });
   mkdirSync(draft, { recursive: true });
-  const scripts = BOOTSTRAP_SCRIPTS.map((name) =>
-    readFileSync(join(root, 'usr/share/mariadb', name), 'utf8'),
+  const share = shareFolder(root);
+  const files = readdirSync(share);
+  const scripts = BOOTSTRAP_SCRIPTS.flatMap((pattern) =>
+    files.filter((name) => pattern.test(name)).map((name) => readFileSync(join(share, name))),
   );
   const [program, ...args] = mariadbd(root, { ...common(root), datadir: draft });
   const { status, stderr } = spawnSync(program, [...args, '--bootstrap'], {

@@ -30,14 +30,14 @@ const KINDS = [
     gtidsSeen: 'select @@gtid_executed',
     firstGtids: /^[0-9a-f-]{36}:1-3$/,
   },
-  {
-    name: 'MariaDB',
-    start: mariadbContext,
-    programs: mariadbPrograms,
+  ...(['10.11', '11.8'] as const).map((release) => ({
+    name: `MariaDB ${release}`,
+    start: () => mariadbContext({ release }),
+    programs: () => mariadbPrograms(release),
     client: 'mariadb',
     gtidsSeen: 'select @@gtid_binlog_pos',
     firstGtids: /^0-\d+-3$/,
-  },
+  })),
 ] as const;
 
 describe.each(KINDS)('$name', ({ start, programs, client, gtidsSeen, firstGtids }) => {
