@@ -1,4 +1,4 @@
 import { mysqlContext } from '../../../support/contexts.ts';
 import { captureSuite } from './capture-suite.ts';
 
-captureSuite('mysql', mysqlContext);
+captureSuite('MySQL', 'mysql', mysqlContext);

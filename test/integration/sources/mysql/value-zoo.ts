@@ -167,18 +167,20 @@ const MARIADB = [
   column('last', 'varchar(20) character set latin1', "'é'"),
 ];
 
-export const ZOO: Readonly<Record<'mysql' | 'mariadb', readonly ZooColumn[]>> = {
+export type ServerKind = 'mysql' | 'mariadb';
+
+export const ZOO: Readonly<Record<ServerKind, readonly ZooColumn[]>> = {
   mysql: [...NUMBERS, ...TIMES, ...TEXTS, ...BYTES, ...MYSQL],
   mariadb: [...NUMBERS, ...TIMES, ...TEXTS, ...BYTES, ...MARIADB],
 };
 
-export function zooTable(kind: keyof typeof ZOO): string {
+export function zooTable(kind: ServerKind): string {
   const columns = ZOO[kind].map(({ name, type }) => `${name} ${type}`);
   return `CREATE TABLE zoo (id int PRIMARY KEY, ${columns.join(', ')})`;
 }
 
 /** One row with nothing but nulls, then rows that between them hold every value. */
-export function zooRows(kind: keyof typeof ZOO, firstId: number): string[] {
+export function zooRows(kind: ServerKind, firstId: number): string[] {
   const columns = ZOO[kind].filter(({ values }) => values.length > 0);
   const rows = Math.max(...columns.map(({ values }) => values.length));
   const names = columns.map(({ name }) => name).join(', ');

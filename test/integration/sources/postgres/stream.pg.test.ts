@@ -72,25 +72,6 @@ describe.each([18, 16, 14] as const)('postgres %i stream', (major) => {
     await run.close();
   });
 
-  it('delivers the second of two back-to-back commits after the first was acknowledged', async () => {
-    await using db = await freshDatabase(server, 'backtoback');
-    await db.sql.query('CREATE TABLE t (id int PRIMARY KEY)');
-    const first = await Run.open(db.config, { streams: ['t'] });
-    await first.until(() => first.state !== null, 'the first state');
-    await first.caughtUp(db.config);
-    await db.sql.query('INSERT INTO t VALUES (1)');
-    await first.until(() => first.total === 1, 'the first row');
-    const committed = first.state;
-    first.acknowledging = false;
-    await db.sql.query('INSERT INTO t VALUES (2)');
-    await first.until(() => first.total === 2, 'the second row');
-    await first.close();
-    const second = await Run.open(db.config, { streams: ['t'], state: committed });
-    await second.caughtUp(db.config);
-    expect(second.events().map((event) => event.after?.['id'])).toEqual([2]);
-    await second.close();
-  });
-
   it('delivers a transaction that was open across a restart', async () => {
     await using db = await freshDatabase(server, 'opentx');
     await db.sql.query('CREATE TABLE t (id int PRIMARY KEY)');
