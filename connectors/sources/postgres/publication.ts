@@ -99,6 +99,26 @@ export function addStatement(name: string, tables: readonly TableFacts[]): strin
   return `ALTER PUBLICATION ${quoteIdentifier(name)} ADD TABLE ${tableList(tables)}`;
 }
 
+/** Tables that a publication of others leaves out, by label: they alone cannot be read. A publication
+ * that does not exist is the whole source's failure (`ensurePublished`). */
+export async function unpublishable(
+  sql: SideSession,
+  capture: CaptureConfig,
+  tables: readonly TableFacts[],
+): Promise<Map<string, PipelineError>> {
+  const failures = new Map<string, PipelineError>();
+  if (capture.create || tables.length === 0) return failures;
+  const found = await readPublications(sql, capture);
+  if (!found.has(capture.publication)) return failures;
+  const published = await publishedTables(sql, capture);
+  for (const table of tables) {
+    const statements = missingStatements(capture, found, published, [table]);
+    const label = streamLabel(table.stream);
+    if (statements.length > 0) failures.set(label, publicationMissing(statements, label));
+  }
+  return failures;
+}
+
 /** Where a table belongs: one without a replica identity must not be in a publication of updates, or
  * the application's own UPDATE and DELETE fail. */
 export function publicationFor(capture: CaptureConfig, table: TableFacts): string {
@@ -163,10 +183,12 @@ export async function ensurePublished(
   }
 }
 
-export function publicationMissing(statements: readonly string[]): PipelineError {
+export function publicationMissing(statements: readonly string[], label?: string): PipelineError {
+  const what = label === undefined ? 'not published' : `table ${label} is not published`;
   return new PipelineError(
     'SRC_PUBLICATION_MISSING',
-    `not published; run: ${statements.join('; ')}`,
+    `${what}; run: ${statements.join('; ')}`,
+    label === undefined ? {} : { details: { stream: label } },
   );
 }
 

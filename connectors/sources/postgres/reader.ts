@@ -5,6 +5,7 @@ import type {
   SourceProgress,
   SourceReader,
 } from '../../spi/source.ts';
+import { streamLabel } from '../../../schemas/catalog/stream-id.ts';
 import { Capture } from './capture.ts';
 import { CaptureState, type Mark, type ServerIdentity } from './capture-state.ts';
 import { streamGone, tablesNamed, type TableFacts } from './catalog.ts';
@@ -17,7 +18,7 @@ import { Handover } from '../../capture/handover.ts';
 import { Outbox } from '../../capture/outbox.ts';
 import { wantedCopies } from '../../capture/wanted-copies.ts';
 import { detailsOf, lsnOfText, lsnText } from './position.ts';
-import { ensurePublished, publishedTables } from './publication.ts';
+import { ensurePublished, publishedTables, unpublishable } from './publication.ts';
 import { connect, SideSession } from './session.ts';
 import { dropSlot, readSlot } from './slot.ts';
 import { findEnded } from './stream-watch.ts';
@@ -194,7 +195,10 @@ async function admitStreams(
     if (table === undefined) state.stop(lane.label, streamGone(lane.label), lsnText(at));
     else fresh.push(table);
   }
-  if (fresh.length > 0 || position === null) {
-    await ensurePublished(sql, capture, fresh, position === null);
+  const failures = await unpublishable(sql, capture, fresh);
+  for (const [label, error] of failures) state.stop(label, error, lsnText(at));
+  const able = fresh.filter((table) => !failures.has(streamLabel(table.stream)));
+  if (able.length > 0 || position === null) {
+    await ensurePublished(sql, capture, able, position === null);
   }
 }

@@ -1,7 +1,7 @@
 import { PipelineError } from '../../../core/errors/pipeline-error.ts';
 import { keepsText } from './carried-types.ts';
 import type { SideSession } from './session.ts';
-import { hasRows, hasValues, type CatalogColumn, type TableShape } from './table-shape.ts';
+import { broughtRows, hasValues, type CatalogColumn, type TableShape } from './table-shape.ts';
 
 /** A column as the stream has it so far. */
 export interface KnownColumn {
@@ -234,8 +234,8 @@ async function refuseMovedParts(
     throw partsChanged(shape, `${what}: its rows left without events`);
   }
   for (const member of shape.members) {
-    if (!member.attached || known.files[member.oid] !== undefined) continue;
-    if (await hasRows(sql, member)) {
+    if (known.files[member.oid] !== undefined) continue;
+    if (await broughtRows(sql, member)) {
       throw partsChanged(
         shape,
         `partition ${member.name} was attached with rows that came without events`,

@@ -26,6 +26,8 @@ export interface CatalogMember {
   readonly file: number;
   /** It had a life of its own, and perhaps rows, before it became a part. */
   readonly attached: boolean;
+  /** Transaction and command that made it a part; null for the table itself. */
+  readonly joined: { readonly xid: string; readonly command: number } | null;
 }
 
 /** What the log does not tell of a table, by the catalog of now, which may be ahead of the log. */
@@ -65,7 +67,8 @@ const SHAPES_SQL = `
       FROM pg_attribute a
       WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '') AS columns,
     (SELECT json_agg(json_build_array(m.oid::int8, format('%I.%I', mn.nspname, m.relname),
-        coalesce(pg_relation_filenode(m.oid), 0)::int8, m.oid <> c.oid AND i.xmin <> own.xmin))::text
+        coalesce(pg_relation_filenode(m.oid), 0)::int8, m.oid <> c.oid AND i.xmin <> own.xmin,
+        i.xmin::text, i.cmin::text::int8))::text
       FROM pg_class m JOIN pg_namespace mn ON mn.oid = m.relnamespace
       JOIN pg_attribute own ON own.attrelid = m.oid AND own.attnum = -6
       LEFT JOIN pg_inherits i ON i.inhrelid = m.oid
@@ -76,7 +79,7 @@ const SHAPES_SQL = `
   WHERE c.oid = ANY($1::oid[])`;
 
 type ColumnJson = [number, string, number, number, string, string, string[] | null];
-type MemberJson = [number, string, number, boolean];
+type MemberJson = [number, string, number, boolean, string | null, number | null];
 
 /** Shapes by object id; a table that is gone is missing. */
 export async function readShapes(
@@ -106,7 +109,13 @@ function shapeOf(row: Record<string, unknown>): TableShape {
       isPlain: !traits.startsWith('t') && traits[1] !== 't',
       initials: initials ?? [],
     })),
-    members: members.map(([oid, name, file, attached]) => ({ oid, name, file, attached })),
+    members: members.map(([oid, name, file, attached, xid, command]) => ({
+      oid,
+      name,
+      file,
+      attached,
+      joined: xid === null || command === null ? null : { xid, command },
+    })),
   };
 }
 
@@ -120,8 +129,15 @@ export async function hasValues(
   return exists(sql, `${name} WHERE "${column.replaceAll('"', '""')}" IS NOT NULL`);
 }
 
-export function hasRows(sql: SideSession, member: CatalogMember): Promise<boolean> {
-  return exists(sql, member.name);
+/** Whether a part has rows from before it was one. A part that was made, filled and attached in one
+ * transaction is told by the order of its commands. */
+export async function broughtRows(
+  sql: SideSession,
+  { name, attached, joined }: CatalogMember,
+): Promise<boolean> {
+  if (attached) return exists(sql, name);
+  if (joined === null) return false;
+  return exists(sql, `${name} WHERE xmin = '${joined.xid}' AND cmin::text::int8 < ${joined.command}`);
 }
 
 async function exists(sql: SideSession, from: string): Promise<boolean> {

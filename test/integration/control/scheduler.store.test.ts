@@ -75,7 +75,7 @@ async function sync(): Promise<number> {
 }
 
 const statusOf = async (id: number) => (await stage.store.jobs.get(id)).status;
-const logOf = async (id: number) => (await stage.store.jobs.logLines(id, 0, 100)).join('\n');
+const logOf = async (id: number) => (await stage.store.jobs.logLines(id, 0, 99)).join('\n');
 const attemptOf = async (id: number) => (await stage.store.jobs.attempts([id]))[0];
 const eventually = { timeout: 15_000, interval: 20 };
 
@@ -203,19 +203,18 @@ describe('a sync is a barrier', () => {
   });
 
   it('names every standing cause at both ends, not only the one that was noticed first', async () => {
+    const error = { code: 'DST_TABLE_CHANGED', message: 't', at: Date.now() + 60_000 } as const;
     await sourceSays({ phase: 'failed', error: { code: 'SRC_SLOT_MISSING', message: 's', at: 1 } });
-    const id = await sync();
-    const error = { code: 'DST_TABLE_CHANGED', message: 't', at: Date.now() + 1000 } as const;
     await sinkSays({}, 0, { error });
+    const id = await sync();
     stage.startScheduler();
     await expect.poll(() => statusOf(id), eventually).toBe('failed');
-    const codes = (await attemptOf(id))?.failures.map((each) => each.internalMessage);
-    expect(codes).toEqual(['DST_TABLE_CHANGED', 'SRC_SLOT_MISSING']);
+    const said = (await attemptOf(id))?.failures.map((each) => each.internalMessage);
+    expect(said).toEqual(['DST_TABLE_CHANGED', 'SRC_SLOT_MISSING']);
   });
 
   it('of a reset waits for the new copy, and cancels the sync that ran', async () => {
-    await sourceSays();
-    await sinkSays({});
+    await Promise.all([sourceSays(), sinkSays({})]);
     const before = await versions();
     const old = await sync();
     const { id } = await stage.store.jobs.createReset(ids.connectionId, [stream]);

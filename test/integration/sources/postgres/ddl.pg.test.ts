@@ -207,3 +207,88 @@ describe('postgres DDL that is carried', () => {
     await run.close();
   });
 });
+
+describe('postgres partitions that come and go', () => {
+  const PARTS = `CREATE TABLE t (id int, r text, PRIMARY KEY (id, r)) PARTITION BY LIST (r);
+    CREATE TABLE t_a PARTITION OF t FOR VALUES IN ('a'); INSERT INTO t VALUES (1, 'a')`;
+
+  it.each([
+    ['a detached one', 'ALTER TABLE t DETACH PARTITION t_a', /partition public.t_a was detached/],
+    ['a dropped one', 'DROP TABLE t_a', /a partition was dropped/],
+    [
+      'one that comes with rows',
+      `CREATE TABLE t_c (id int, r text, PRIMARY KEY (id, r)); INSERT INTO t_c VALUES (7, 'c');
+       ALTER TABLE t ATTACH PARTITION t_c FOR VALUES IN ('c')`,
+      /partition public.t_c was attached with rows/,
+    ],
+    [
+      'one that is made, filled and attached in one transaction',
+      `BEGIN; CREATE TABLE t_c (id int, r text, PRIMARY KEY (id, r)); INSERT INTO t_c VALUES (7, 'c');
+       ALTER TABLE t ATTACH PARTITION t_c FOR VALUES IN ('c'); COMMIT`,
+      /partition public.t_c was attached with rows/,
+    ],
+  ])('stops for %s', async (_name, ddl, what) => {
+    await using db = await database();
+    const run = await afterDdl(db, `CREATE TABLE t_b PARTITION OF t FOR VALUES IN ('b'); ${ddl}`, {
+      down: true,
+      table: PARTS,
+      change: `INSERT INTO t VALUES (2, 'b')`,
+    });
+    await run.until(() => stopped(run) !== undefined, 'the stop');
+    expect(stopped(run)?.message).toMatch(what);
+    await run.close();
+  });
+
+  it('goes on with a new one, and with a default in all of them', async () => {
+    await using db = await database();
+    const run = await afterDdl(
+      db,
+      `BEGIN; CREATE TABLE t_b PARTITION OF t FOR VALUES IN ('b'); INSERT INTO t VALUES (3, 'b'); COMMIT;
+       ALTER TABLE t ADD c int DEFAULT 9`,
+      { down: true, table: PARTS, change: `INSERT INTO t VALUES (2, 'b')` },
+    );
+    await run.caughtUp(db.config);
+    expect(stopped(run)).toBeUndefined();
+    expect(run.events()).toMatchObject([
+      { op: 'c', after: { id: 3, r: 'b' } },
+      { op: 'c', after: { id: 2, r: 'b', c: 9 } },
+    ]);
+    const added = run.registry.schemas.at(-1)?.columns.find(({ name }) => name === 'c');
+    expect(added?.initial?.text).toBe('9');
+    await run.close();
+  });
+});
+
+describe('a publication without one of the tables', () => {
+  const without = async (narrow: string, stateful: boolean): Promise<void> => {
+    await using db = await database();
+    const { replication_method: method } = db.config as {
+      replication_method: Record<string, unknown>;
+    };
+    const config = { ...db.config, replication_method: { ...method, create: false } };
+    const { publication, replication_slot: slot } = method;
+    await db.sql.query('CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE u (id int PRIMARY KEY)');
+    await db.sql.query(`CREATE PUBLICATION ${publication} FOR TABLE t${stateful ? ', u' : ''}`);
+    await db.sql.query(`SELECT pg_create_logical_replication_slot('${slot}', 'pgoutput')`);
+    let run: Run | null = null;
+    if (stateful) {
+      run = await Run.open(config, { streams: ['t', 'u'] });
+      await run.caughtUp(config);
+      await run.close();
+    }
+    await db.sql.query(narrow.replace('PUBLICATION p', `PUBLICATION ${publication}`));
+    const next = await Run.open(config, { streams: ['t', 'u'], state: run?.state ?? null });
+    await next.caughtUp(config);
+    await db.sql.query('INSERT INTO t VALUES (1)');
+    await next.until(() => next.total === 1, 'the other stream');
+    const [t, u] = next.progress().streams;
+    expect([t?.error, u?.phase]).toEqual([undefined, 'stopped']);
+    expect(u?.error?.code).toMatch(/^SRC_(PUBLICATION_MISSING|STREAM_GONE)$/);
+    await next.close();
+  };
+
+  it('stops that stream only, on a first start', () => without('SELECT 1', false));
+  it('stops that stream only, narrowed while down', () =>
+    without('ALTER PUBLICATION p DROP TABLE u', true));
+  it('stops a table dropped while down', () => without('DROP TABLE u', true));
+});
