@@ -103,6 +103,13 @@ export const SETTINGS = {
     secret: true,
     description: 'Bearer token that every call but health must carry; none is asked when not set.',
   },
+  HEADRACE_OUTGOING_ALLOW: {
+    type: 'list',
+    default: null,
+    secret: false,
+    description:
+      'Hosts, host:port or CIDR ranges that webhooks may reach although they are private, without TLS or on another port than 443.',
+  },
   HEADRACE_TOPIC_PREFIX: {
     type: 'text',
     default: 'headrace',

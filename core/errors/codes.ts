@@ -76,6 +76,20 @@ export const ERROR_CODES = {
     http: 500,
     fix: 'Set HEADRACE_API_TOKEN, or let HEADRACE_API_HOST be a loopback address.',
   },
+  CFG_ADDRESS_FORBIDDEN: {
+    reaction: 'hold',
+    origin: 'airbyte_platform',
+    type: 'config_error',
+    http: 422,
+    fix: 'Use an https address on the public internet, or have the operator list the host in HEADRACE_OUTGOING_ALLOW.',
+  },
+  CFG_ADDRESS_UNREACHABLE: {
+    reaction: 'retry',
+    origin: 'airbyte_platform',
+    type: 'transient_error',
+    http: 502,
+    fix: 'Check that the host named in the message is right and answers from this machine.',
+  },
   CFG_UNKNOWN_CONNECTOR: {
     reaction: 'hold',
     origin: 'airbyte_platform',
