@@ -14,6 +14,34 @@ export interface RecordView {
   readonly valueEnds: Int32Array;
 }
 
+/** One view of the records of several, in their order; the bytes are copied. */
+export function joinViews(views: readonly RecordView[]): RecordView {
+  const count = views.reduce((sum, view) => sum + view.count, 0);
+  const joined = {
+    count,
+    bytes: Buffer.concat(views.map((view) => view.bytes)),
+    offsets: new Float64Array(count),
+    keyStarts: new Int32Array(count),
+    keyEnds: new Int32Array(count),
+    valueStarts: new Int32Array(count),
+    valueEnds: new Int32Array(count),
+  };
+  let record = 0;
+  let base = 0;
+  for (const view of views) {
+    joined.offsets.set(view.offsets.subarray(0, view.count), record);
+    for (const name of ['keyStarts', 'keyEnds', 'valueStarts', 'valueEnds'] as const) {
+      for (let i = 0; i < view.count; i++) {
+        const at = view[name][i] as number;
+        joined[name][record + i] = at === -1 ? -1 : at + base;
+      }
+    }
+    record += view.count;
+    base += view.bytes.length;
+  }
+  return joined;
+}
+
 /** Reads the schema id of the Confluent wire format; -1 when the bytes do not begin with its header. */
 export function schemaIdAt(bytes: Buffer, start: number, end: number): number {
   if (end - start < 5 || bytes[start] !== 0) return -1;

@@ -1,5 +1,6 @@
 import { toPipelineError, type PipelineError } from '../../core/errors/pipeline-error.ts';
 import { streamLabel } from '../../schemas/catalog/stream-id.ts';
+import { joinViews } from '../../schemas/envelope/record-view.ts';
 import type { ChangeBatch, DestinationWriter } from '../../connectors/spi/destination.ts';
 
 export interface LaneHandler {
@@ -8,6 +9,9 @@ export interface LaneHandler {
   /** One stream cannot go on; its waiting batches are dropped, to be read again from the topic. */
   streamStopped(label: string, error: PipelineError): void;
 }
+
+/** Joining copies; a batch of this size costs more to copy than another call. */
+const JOINED_BYTES = 256 * 1024;
 
 /**
  * Writes the batches of its partitions, one call at a time, each with whatever is waiting when the
@@ -68,16 +72,23 @@ export class Lane {
     this.wake();
   }
 
-  /** At most one batch of each partition: a second one waits until the first is accepted. */
+  /** One batch of each partition, into which the small ones behind it are joined: a busy stream's
+   * fetches bring few records each, and written one by one they would queue up behind any delay. */
   private take(): ChangeBatch[] {
-    const taken = new Map<string, ChangeBatch>();
-    for (const batch of this.waiting) {
+    const taken = new Map<string, ChangeBatch[]>();
+    const full = new Set<string>();
+    this.keep((batch) => {
       const key = `${batch.target.topic}:${batch.target.partition}`;
-      if (!taken.has(key)) taken.set(key, batch);
-    }
-    const now = [...taken.values()];
-    this.keep((batch) => !now.includes(batch));
-    return now;
+      const before = taken.get(key) ?? [];
+      const bytes = [...before, batch].reduce((sum, each) => sum + each.records.bytes.length, 0);
+      if (full.has(key) || (before.length > 0 && bytes > JOINED_BYTES)) {
+        full.add(key);
+        return true;
+      }
+      taken.set(key, [...before, batch]);
+      return false;
+    });
+    return [...taken.values()].map(joinBatches);
   }
 
   private keep(wanted: (batch: ChangeBatch) => boolean): void {
@@ -113,4 +124,12 @@ export class Lane {
   private wake(): void {
     for (const waker of this.wakers.splice(0)) waker();
   }
+}
+
+function joinBatches(batches: readonly ChangeBatch[]): ChangeBatch {
+  const first = batches[0] as ChangeBatch;
+  if (batches.length === 1) return first;
+  const last = batches.at(-1) as ChangeBatch;
+  const records = joinViews(batches.map((batch) => batch.records));
+  return { ...first, nextOffset: last.nextOffset, records };
 }
