@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { toPipelineError, type PipelineError } from '../../../core/errors/pipeline-error.ts';
 import type { CheckResult } from '../../spi/connector.ts';
-import { S3ObjectStore, type ObjectStore } from './object-store.ts';
+import type { ObjectStore } from './object-store.ts';
+import { openStore } from './open-store.ts';
 import { readSettings, type S3Settings } from './settings.ts';
 
 /** Does once, under a name of its own, everything that delivery will do. */
@@ -12,7 +13,7 @@ export async function check(config: Record<string, unknown>): Promise<CheckResul
   } catch (error) {
     return { ok: false, message: toPipelineError(error).message };
   }
-  const store = new S3ObjectStore(settings);
+  const store = openStore(settings);
   try {
     return await probe(settings, store);
   } catch (error) {
@@ -60,13 +61,15 @@ async function listed(store: ObjectStore, prefix: string, key: string): Promise<
 }
 
 function advice(error: PipelineError, settings: S3Settings): string {
-  const where = settings.endpoint ?? `Amazon S3 in ${settings.region}`;
+  const where = settings.folder ?? settings.endpoint ?? `Amazon S3 in ${settings.region}`;
   switch (error.code) {
     case 'DST_BUCKET_MISSING':
+      if (settings.folder !== null) return `there is no folder ${settings.folder}: create it`;
       return `there is no bucket ${settings.bucket} at ${where}: create it, or correct s3_bucket_name`;
     case 'DST_AUTH':
       return `${where} does not accept the keys: correct access_key_id and secret_access_key (${error.message})`;
     case 'DST_PRIVILEGE':
+      if (settings.folder !== null) return `the folder ${where} may not be written to`;
       return `the keys are wrong or may not do this on bucket ${settings.bucket}: allow s3:ListBucket, s3:GetObject, s3:PutObject, s3:DeleteObject, s3:ListBucketMultipartUploads and s3:AbortMultipartUpload (${error.message})`;
     case 'DST_UNAVAILABLE':
       return `${where} cannot be reached: check s3_endpoint and that the store is running (${error.message})`;

@@ -3,7 +3,7 @@ import { streamLabel } from '../../../schemas/catalog/stream-id.ts';
 import type { Destination } from '../../spi/destination.ts';
 import { check } from './check.ts';
 import { dataKey, ownerMark } from './object-key.ts';
-import { S3ObjectStore } from './object-store.ts';
+import { openStore } from './open-store.ts';
 import { readSettings } from './settings.ts';
 import { spec } from './spec.ts';
 import { S3Writer } from './writer.ts';
@@ -30,6 +30,6 @@ export const destination: Destination = {
 
   open(options) {
     const settings = readSettings(options.config);
-    return S3Writer.open(options, settings, new S3ObjectStore(settings, options.signal));
+    return S3Writer.open(options, settings, openStore(settings, options.signal));
   },
 };

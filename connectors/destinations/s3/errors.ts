@@ -64,6 +64,30 @@ export function storeError(error: unknown, action: string): PipelineError {
   });
 }
 
+const CODE_BY_ERRNO: Record<string, ErrorCode> = {
+  ENOENT: 'DST_BUCKET_MISSING',
+  ENOTDIR: 'DST_BUCKET_MISSING',
+  EACCES: 'DST_PRIVILEGE',
+  EPERM: 'DST_PRIVILEGE',
+  EROFS: 'DST_PRIVILEGE',
+  ENOSPC: 'DST_DISK_FULL',
+  EDQUOT: 'DST_DISK_FULL',
+  ENAMETOOLONG: 'CFG_INVALID_CONNECTOR',
+  EIO: 'DST_UNAVAILABLE',
+  ESTALE: 'DST_UNAVAILABLE',
+  EMFILE: 'DST_UNAVAILABLE',
+};
+
+/** Errors of a local folder that stands for a bucket. */
+export function folderError(error: unknown, action: string): PipelineError {
+  const reason = (error as NodeJS.ErrnoException).code ?? 'unknown';
+  return new PipelineError(
+    CODE_BY_ERRNO[reason] ?? 'BUG_UNEXPECTED',
+    `${action} failed: ${reason}`,
+    { details: { action, reason }, cause: error },
+  );
+}
+
 /** Errors of the local disk that the spool lies on. */
 export function spoolError(error: unknown): PipelineError {
   if (error instanceof PipelineError) return error;

@@ -1,3 +1,4 @@
+import { fileURLToPath } from 'node:url';
 import { PipelineError } from '../../../core/errors/pipeline-error.ts';
 import { CODECS, type Codec } from './codecs.ts';
 
@@ -8,6 +9,8 @@ export interface S3Settings {
   readonly bucket: string;
   readonly bucketPath: string;
   readonly region: string;
+  /** Folder of this machine instead of a store: an endpoint `file:///folder`. */
+  readonly folder: string | null;
   /** null means Amazon's own. */
   readonly endpoint: string | null;
   readonly pathStyle: boolean;
@@ -64,8 +67,9 @@ export function readSettings(config: Record<string, unknown>): S3Settings {
   const bucket = text(fields, 's3_bucket_name');
   if (bucket === '') problems.push('s3_bucket_name is missing');
   const endpoint = text(fields, 's3_endpoint').replace(/\/+$/, '');
-  if (endpoint !== '' && !/^https?:\/\/[^/]+/i.test(endpoint)) {
-    problems.push('s3_endpoint must begin with http:// or https://');
+  const folder = readFolder(fields, endpoint, problems);
+  if (folder === null && endpoint !== '' && !/^https?:\/\/[^/]+/i.test(endpoint)) {
+    problems.push('s3_endpoint must begin with http://, https:// or file:///');
   }
   const accessKeyId = text(fields, 'access_key_id');
   const secretAccessKey = text(fields, 'secret_access_key');
@@ -75,6 +79,7 @@ export function readSettings(config: Record<string, unknown>): S3Settings {
   const settings: S3Settings = {
     bucket,
     bucketPath: text(fields, 's3_bucket_path'),
+    folder,
     region: text(fields, 's3_bucket_region') || 'us-east-1',
     endpoint: endpoint === '' ? null : endpoint,
     pathStyle: endpoint !== '' && !/\.amazonaws\.com(\.cn)?$/i.test(endpoint),
@@ -92,6 +97,20 @@ export function readSettings(config: Record<string, unknown>): S3Settings {
     throw new PipelineError('CFG_INVALID_CONNECTOR', problems.join('; '));
   }
   return settings;
+}
+
+/** A path that could lead out of the bucket is refused: keys are paths there. */
+function readFolder(fields: Fields, endpoint: string, problems: string[]): string | null {
+  if (!/^file:/i.test(endpoint)) return null;
+  if (!/^file:\/\/\/./i.test(endpoint)) {
+    problems.push('s3_endpoint with file: must be file:///absolute/folder');
+    return null;
+  }
+  for (const name of ['s3_bucket_name', 's3_bucket_path', 's3_path_format', 'file_name_pattern']) {
+    if (!text(fields, name).split('/').includes('..')) continue;
+    problems.push(`${name} must not lead out of the folder`);
+  }
+  return fileURLToPath(endpoint);
 }
 
 /** `format` is an object in Airbyte's form, a bare name with fields beside it on the guide's screen. */

@@ -35,9 +35,9 @@ export const spec: ConnectorSpec = {
       s3_endpoint: {
         title: 'Endpoint',
         description:
-          'For stores other than Amazon S3. http:// is plain HTTP; path-style addressing is used.',
+          'For stores other than Amazon S3. http:// is plain HTTP; path-style addressing is used. file:///folder is a folder of this machine: buckets are folders in it, and no keys are needed.',
         type: 'string',
-        examples: ['http://minio:9000'],
+        examples: ['http://minio:9000', 'file:///srv/lake'],
         order: 3,
       },
       access_key_id: { title: 'S3 Key ID', type: 'string', airbyte_secret: true, order: 4 },

@@ -1,7 +1,7 @@
 import { PipelineError } from '../../../../core/errors/pipeline-error.ts';
 import type { ObjectStore } from '../../../../connectors/destinations/s3/object-store.ts';
 
-export type Step = 'claim' | 'file' | 'head';
+export type Step = 'claim' | 'file' | 'head' | 'copy' | 'delete';
 /** before: the request is never sent. after: it has worked and its answer is lost. */
 export type Moment = 'before' | 'after';
 
@@ -67,8 +67,16 @@ export class FaultyStore implements ObjectStore {
     return this.alive().list(prefix, after);
   }
 
-  async delete(key: string): Promise<void> {
-    await this.alive().delete(key);
+  delete(key: string): Promise<void> {
+    return this.at('delete', () => this.store.delete(key));
+  }
+
+  copy(from: string, to: string): Promise<void> {
+    return this.at('copy', () => this.store.copy(from, to));
+  }
+
+  async download(key: string, path: string): Promise<boolean> {
+    return await this.alive().download(key, path);
   }
 
   async abortUploads(key: string): Promise<void> {

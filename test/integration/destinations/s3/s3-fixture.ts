@@ -1,13 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import {
-  CreateBucketCommand,
-  GetObjectCommand,
-  ListMultipartUploadsCommand,
-  paginateListObjectsV2,
-  S3Client,
-} from '@aws-sdk/client-s3';
+import type { S3Client } from '@aws-sdk/client-s3';
 import { DuckDBInstance, type DuckDBConnection } from '@duckdb/node-api';
 import type { Type } from 'avsc';
 import type { SchemaLookup } from '../../../../connectors/spi/destination.ts';
@@ -17,21 +11,18 @@ import type {
   DestinationStream,
   PartitionTarget,
 } from '../../../../connectors/spi/destination.ts';
-import {
-  S3ObjectStore,
-  type ObjectStore,
-} from '../../../../connectors/destinations/s3/object-store.ts';
+import type { ObjectStore } from '../../../../connectors/destinations/s3/object-store.ts';
+import { openStore } from '../../../../connectors/destinations/s3/open-store.ts';
 import { readSettings } from '../../../../connectors/destinations/s3/settings.ts';
 import { S3Writer } from '../../../../connectors/destinations/s3/writer.ts';
 import { valueAvroSchema } from '../../../../schemas/envelope/avro-schema.ts';
 import { ChangeSchema } from '../../../../schemas/envelope/change-decoder.ts';
 import type { RecordView } from '../../../../schemas/envelope/record-view.ts';
 import type { Column } from '../../../../schemas/envelope/stream-schema.ts';
-import { MINIO_ACCESS_KEY, MINIO_SECRET_KEY } from '../../../../deploy/local/minio.ts';
-import { minioContext, type ServerContext } from '../../../support/contexts.ts';
+import type { ServerContext } from '../../../support/contexts.ts';
 import { avroOracle } from '../../../support/avro-oracle.ts';
+import { BUCKET, FolderBucket, MinioBucket, type Bucket } from './buckets.ts';
 
-export const BUCKET = 'datalake';
 const TOPIC = 'headrace.shop.public.customers';
 
 export type Row = Record<string, unknown>;
@@ -168,31 +159,35 @@ export class MemoryTopic implements SchemaLookup {
   }
 }
 
-/** A MinIO with one bucket, a scratch folder, and DuckDB to read what lies there. */
+/** A bucket on a MinIO or in a folder, a scratch folder, and DuckDB to read what lies there. */
 export class Lake implements AsyncDisposable {
-  readonly server: ServerContext;
-  readonly client: S3Client;
   readonly scratch = mkdtempSync(join(tmpdir(), 'headrace-s3-'));
+  private readonly bucket: Bucket;
   private readonly database: DuckDBConnection;
   private connections = 0;
 
-  private constructor(server: ServerContext, client: S3Client, database: DuckDBConnection) {
-    this.server = server;
-    this.client = client;
+  private constructor(bucket: Bucket, database: DuckDBConnection) {
+    this.bucket = bucket;
     this.database = database;
   }
 
-  static async start(): Promise<Lake> {
-    const server = await minioContext();
-    const client = new S3Client({
-      endpoint: server.url,
-      region: 'us-east-1',
-      forcePathStyle: true,
-      credentials: { accessKeyId: MINIO_ACCESS_KEY, secretAccessKey: MINIO_SECRET_KEY },
-    });
-    await client.send(new CreateBucketCommand({ Bucket: BUCKET }));
+  static async start(kind: 'minio' | 'folder' = 'minio'): Promise<Lake> {
+    const bucket = kind === 'minio' ? await MinioBucket.start() : new FolderBucket();
     const database = await (await DuckDBInstance.create()).connect();
-    return new Lake(server, client, database);
+    return new Lake(bucket, database);
+  }
+
+  private get minio(): MinioBucket {
+    if (this.bucket instanceof MinioBucket) return this.bucket;
+    throw new Error('this lake is a folder');
+  }
+
+  get server(): ServerContext {
+    return this.minio.server;
+  }
+
+  get client(): S3Client {
+    return this.minio.client;
   }
 
   config(extra: Record<string, unknown> = {}): Record<string, unknown> {
@@ -200,9 +195,7 @@ export class Lake implements AsyncDisposable {
       s3_bucket_name: BUCKET,
       s3_bucket_path: 'airbyte-data/${NAMESPACE}/${STREAM_NAME}',
       s3_bucket_region: 'us-east-1',
-      s3_endpoint: this.server.url,
-      access_key_id: MINIO_ACCESS_KEY,
-      secret_access_key: MINIO_SECRET_KEY,
+      ...this.bucket.config,
       format: { format_type: 'Parquet', compression_codec: 'SNAPPY' },
       rotation_seconds: 3600,
       ...extra,
@@ -242,34 +235,27 @@ export class Lake implements AsyncDisposable {
       signal: new AbortController().signal,
       ...more,
     };
-    return S3Writer.open(options, settings, wrap(new S3ObjectStore(settings, options.signal)));
+    return S3Writer.open(options, settings, wrap(openStore(settings, options.signal)));
   }
 
-  async keys(prefix: string): Promise<string[]> {
-    const keys: string[] = [];
-    const pages = paginateListObjectsV2(
-      { client: this.client },
-      { Bucket: BUCKET, Prefix: prefix },
-    );
-    for await (const { Contents } of pages)
-      keys.push(...(Contents ?? []).map(({ Key }) => Key ?? ''));
-    return keys;
+  keys(prefix: string): Promise<string[]> {
+    return this.bucket.keys(prefix);
   }
 
   async files(connectionId: string): Promise<string[]> {
     return (await this.keys(`${connectionId}/`)).filter((key) => key.endsWith('.parquet'));
   }
 
-  async openUploads(key: string): Promise<number> {
-    const { Uploads } = await this.client.send(
-      new ListMultipartUploadsCommand({ Bucket: BUCKET, Prefix: key }),
-    );
-    return Uploads?.length ?? 0;
+  openUploads(key: string): Promise<number> {
+    return this.bucket.openUploads(key);
   }
 
-  async object(key: string): Promise<Uint8Array> {
-    const { Body } = await this.client.send(new GetObjectCommand({ Bucket: BUCKET, Key: key }));
-    return (await Body?.transformToByteArray()) ?? new Uint8Array();
+  object(key: string): Promise<Uint8Array> {
+    return this.bucket.object(key);
+  }
+
+  remove(key: string): Promise<void> {
+    return this.bucket.remove(key);
   }
 
   /** Runs SQL over all files of a connection; `FILES` in it is the table. */
@@ -290,9 +276,8 @@ export class Lake implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.client.destroy();
     this.database.closeSync();
-    await this.server[Symbol.asyncDispose]();
+    await this.bucket[Symbol.asyncDispose]();
     rmSync(this.scratch, { recursive: true, force: true });
   }
 }

@@ -78,3 +78,10 @@ test('every wrong field is named at once, and no value of a secret', () => {
   for (const part of named) expect(read).toThrow(part);
   expect(read).not.toThrow('hidden-value');
 });
+
+test('a folder as the store; what would lead out of it is refused', () => {
+  const config = { s3_bucket_name: 'lake', s3_endpoint: 'file:///srv/my%20lake/' };
+  expect(readSettings(config)).toMatchObject({ folder: '/srv/my lake', bucket: 'lake' });
+  expect(() => readSettings({ ...config, s3_endpoint: 'file://srv' })).toThrow('file:///');
+  expect(() => readSettings({ ...config, s3_bucket_path: 'a/../../b' })).toThrow('s3_bucket_path');
+});
