@@ -18,7 +18,7 @@ import {
 } from './table-batch.ts';
 import { appendStatement, copyStatement } from './table-statements.ts';
 
-/** One row per change: the row after it, or before it for a delete. */
+/** One row per change: the row after it, or before it for a delete; or the rows of a copy. */
 export function appendedRows(
   table: CompiledTable,
   slices: readonly RecordSlice[],
@@ -62,6 +62,7 @@ function appendSlice(
       const isDelete = change.op === OP_DELETE;
       writeImage(rows.cells, plan, bytes, change, options);
       writeMetadata(rows.cells, table.layout.sourceColumns, change, stamp, isDelete);
+      if (table.layout.mode !== 'append') continue;
       writeUnchanged(rows.cells[rows.cells.length - 1] as BinaryWriter, plan, change);
     } catch (error) {
       throw located(error, slice, i);

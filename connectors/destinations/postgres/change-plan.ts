@@ -3,7 +3,13 @@ import type { ChangeSchema, KeySchema } from '../../../schemas/envelope/change-d
 import { KIND_IN_AVRO } from '../../../schemas/values/column-type.ts';
 import { cellEncoder, type CellEncoder } from './cell-encoder.ts';
 import { columnName } from './identifiers.ts';
-import { changesFor, columnsOfSchema, type TableColumn, type TableLayout } from './table-layout.ts';
+import {
+  changesFor,
+  columnsOfSchema,
+  showsRows,
+  type TableColumn,
+  type TableLayout,
+} from './table-layout.ts';
 
 /** How cells of one schema go into one layout; compiled once per pair. */
 export interface ChangePlan {
@@ -18,7 +24,7 @@ const nothing: CellEncoder = (out) => out.null();
 
 /** Events of the time before a column: NULL, or what the source put into the rows that were there. */
 function absentEncoder(layout: TableLayout, { form, initial }: TableColumn): CellEncoder {
-  if (initial === undefined || layout.mode !== 'append_dedup') return nothing;
+  if (initial === undefined || !showsRows(layout.mode)) return nothing;
   const encode = cellEncoder(initial.kind, form);
   if (encode === null) return nothing;
   const cell = Buffer.from(initial.avro, 'base64');

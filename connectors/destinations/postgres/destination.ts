@@ -26,9 +26,6 @@ export const destination: Destination = {
     if (stream.mode === 'append_dedup' && stream.primaryKey.length === 0) {
       throw invalid(label, 'append_dedup needs a primary key; choose one, or append');
     }
-    if (stream.mode === 'overwrite') {
-      throw invalid(label, 'overwrite is not supported here; choose append or append_dedup');
-    }
     if ([OFFSETS_TABLE, SHAPES_TABLE].includes(streamTables(target, stream).final ?? '')) {
       throw invalid(label, 'its table has the name of one of our own');
     }

@@ -14,6 +14,11 @@ export const METADATA_COLUMNS = [
 export const OFFSETS_TABLE = '_headrace_offsets';
 export const SHAPES_TABLE = '_headrace_shapes';
 
+/** The table beside `table` that its next generation gathers in. */
+export function stagingName(table: string): string {
+  return fittingName(`_headrace_new_${table}`);
+}
+
 export const SYSTEM_COLUMNS = ['tableoid', 'xmin', 'cmin', 'xmax', 'cmax', 'ctid'] as const;
 
 const TAKEN_COLUMNS: ReadonlySet<string> = new Set<string>([

@@ -34,7 +34,7 @@ export function normalizedStatements(
   options: EncodeOptions,
 ): TableStatements {
   const batch = new NormalizedBatch(compiled, events, slices, options);
-  return compiled.flat.mode === 'append' ? batch.appended() : batch.deduped();
+  return compiled.flat.mode === 'append_dedup' ? batch.deduped() : batch.appended();
 }
 
 class NormalizedBatch {

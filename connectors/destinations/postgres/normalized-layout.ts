@@ -7,7 +7,7 @@ import type { SchemaLookup } from '../../spi/destination.ts';
 import type { CellEncoder } from './cell-encoder.ts';
 import { encoderFor } from './change-plan.ts';
 import { typeOfSpelling } from './column-type.ts';
-import { METADATA_COLUMNS, SYSTEM_COLUMNS } from './identifiers.ts';
+import { METADATA_COLUMNS, stagingName, SYSTEM_COLUMNS } from './identifiers.ts';
 import { CompiledTable } from './table-batch.ts';
 import {
   layoutOf,
@@ -41,7 +41,7 @@ function fieldColumns({ fields }: TableShape): TableColumn[] {
 export function flatLayout(name: TableName, shape: TableShape): TableLayout {
   const source = fieldColumns(shape);
   const keys =
-    name.mode === 'append' ? [] : name.primaryKey.map((key) => keyField(name, shape, key));
+    name.mode === 'append_dedup' ? name.primaryKey.map((key) => keyField(name, shape, key)) : [];
   const { schema, table, mode, stream } = name;
   const own = [NORMALIZED_AT, column(shape.hashColumn, 'text')];
   const columns = [...source, ...metadataColumns(mode), ...own];
@@ -79,6 +79,16 @@ export function rawLayout(name: TableName, table: string): TableLayout {
   return layoutOf({ ...name, table, mode: 'raw' }, []);
 }
 
+/** All tables of a stream, the flat one first. */
+export function liveLayouts(name: TableName, raw: string, shape: Shape): TableLayout[] {
+  const [flat, ...children] = shape;
+  return [
+    flatLayout(name, flat as TableShape),
+    rawLayout(name, raw),
+    ...children.map((table) => childLayout(name, table)),
+  ];
+}
+
 /** How one schema's cells go into the flat table. */
 export interface FlatPlan {
   readonly schema: ChangeSchema;
@@ -102,6 +112,7 @@ export class CompiledShape {
   readonly flat: TableLayout;
   readonly children: readonly TableLayout[];
   private readonly name: TableName;
+  private readonly rawName: string;
   private readonly schemas: SchemaLookup;
   private readonly plans = new Map<number, FlatPlan>();
   private readonly keyPlans = new Map<number, FlatKeyPlan>();
@@ -111,9 +122,18 @@ export class CompiledShape {
     this.name = name;
     this.shape = shape;
     this.schemas = schemas;
+    this.rawName = raw;
     this.raw = new CompiledTable(rawLayout(name, raw), schemas);
     this.flat = flatLayout(name, shape[0] as TableShape);
     this.children = shape.slice(1).map((table) => childLayout(name, table));
+  }
+
+  /** The same for the tables that a generation gathers in. */
+  staging(): CompiledShape {
+    const { name, rawName, shape, schemas } = this;
+    const staged = { ...name, table: stagingName(name.table) };
+    const tables = shape.map((table) => ({ ...table, name: stagingName(table.name) }));
+    return new CompiledShape(staged, stagingName(rawName), tables, schemas);
   }
 
   plan(bytes: Buffer, start: number, end: number): FlatPlan {

@@ -12,7 +12,13 @@ import {
 import { covers, targetType, widened } from './column-type.ts';
 import { exchange, type Statement } from './exchange.ts';
 import { quoted } from './identifiers.ts';
-import { childLayout, flatLayout, rawLayout, RESERVED_FIELDS } from './normalized-layout.ts';
+import {
+  childLayout,
+  flatLayout,
+  liveLayouts,
+  rawLayout,
+  RESERVED_FIELDS,
+} from './normalized-layout.ts';
 import {
   identifyTable,
   insertPartitions,
@@ -20,7 +26,9 @@ import {
   selectPartitions,
   type StoredPartition,
 } from './offset-store.ts';
+import { marker, refusal, type OwnedTable } from './owned-table.ts';
 import { begin } from './sessions.ts';
+import { alignStaging } from './staging.ts';
 import { readShape, selectShape, storeShape } from './shape-store.ts';
 import {
   alterTable,
@@ -33,10 +41,7 @@ import {
 import type { ColumnChange, TableLayout } from './table-layout.ts';
 import {
   DEFINITION_LIMITS,
-  marker,
-  refusal,
   refuseContradictions,
-  type OwnedTable,
 } from './table-owner.ts';
 import { tableOf } from './table-statements.ts';
 
@@ -98,6 +103,7 @@ export async function prepareShape(
     !(await hasDependents(client, table.oid));
   const all = wanted(known, schemas, observed, owned);
   const shape = await grow(client, owned, names, { known, observed: all, isUnused });
+  if (name.isReplaced) await alignStaging(client, owned, liveLayouts(name, names.raw, shape));
   await exchange(client, [{ text: 'COMMIT' }]);
   return { shape, partitions };
 }
@@ -208,7 +214,7 @@ async function grow(
 function created(owned: OwnedTable, layout: TableLayout, { path }: TableShape): Statement[] {
   if (path.length === 0) return createTable(layout, marker(owned));
   const statements = createTable(layout, `${marker(owned)} ${path.flat().join('.')}`);
-  if (owned.name.mode === 'append') return statements;
+  if (owned.name.mode !== 'append_dedup') return statements;
   // Rows are taken away by the event that brought them.
   return [
     ...statements,

@@ -12,7 +12,10 @@ import type { SchemaOfRecord } from './newest-by-key.ts';
 import type { Sessions } from './sessions.ts';
 import type { PreparedBatch, StreamTable } from './stream-table.ts';
 import { located, type RecordSlice } from './table-batch.ts';
-import type { OwnedTable, Prepared } from './table-owner.ts';
+import { generationStatements } from './generations.ts';
+import { StagedGeneration } from './staging.ts';
+import type { OwnedTable } from './owned-table.ts';
+import { nextOffsetOf, type Prepared } from './table-owner.ts';
 
 /** A stream as raw documents, a flat table and child tables, kept in step by every batch. */
 export class NormalizedStream implements StreamTable {
@@ -20,6 +23,7 @@ export class NormalizedStream implements StreamTable {
   private readonly names: NormalizedNames;
   private readonly sessions: Sessions;
   private readonly schemas: SchemaLookup;
+  private readonly generation: StagedGeneration;
   private current: CompiledShape | null = null;
   /** Schemas that the tables have room for. */
   private readonly accepted = new Set<ChangeSchema>();
@@ -36,6 +40,7 @@ export class NormalizedStream implements StreamTable {
     this.names = names;
     this.sessions = sessions;
     this.schemas = schemas;
+    this.generation = new StagedGeneration(owned, sessions);
   }
 
   get stream(): string {
@@ -50,7 +55,9 @@ export class NormalizedStream implements StreamTable {
     return this.inTurn(async () => {
       const latest = await this.schemas.latest(this.owned.topic);
       const schemas = latest === null ? [] : [latest.value];
-      return this.change({ schemas, observed: null, partition });
+      const prepared = await this.change({ schemas, observed: null, partition });
+      this.generation.registered(nextOffsetOf(prepared, partition));
+      return prepared;
     });
   }
 
@@ -71,9 +78,29 @@ export class NormalizedStream implements StreamTable {
     const observed = new Observed();
     for (const { flat } of events.inOrder) if (flat !== null) observed.document(flat.document);
     const compiled = await this.makeRoom(schemas, observed);
-    return {
-      layout: compiled.flat,
-      encode: (part, options) => normalizedStatements(compiled, events, part, options),
+    const { flat: layout } = compiled;
+    if (!this.owned.name.isReplaced) {
+      const encode: PreparedBatch['encode'] = (part, options) =>
+        normalizedStatements(compiled, events, part, options);
+      return { layout, encode };
+    }
+    return { layout, encode: await this.replacing(compiled, events, slices) };
+  }
+
+  /** Encodes what replaces the tables as a whole. */
+  private async replacing(
+    compiled: CompiledShape,
+    events: NormalizedEvents,
+    all: readonly RecordSlice[],
+  ): Promise<PreparedBatch['encode']> {
+    const schemas = this.schemaOfRecord();
+    const isStaged = await this.generation.isThere(schemas, all);
+    const staging = compiled.staging();
+    const tables = [compiled.flat, compiled.raw.layout, ...compiled.children];
+    return (slices, options) => {
+      const rows = (part: readonly RecordSlice[]) =>
+        normalizedStatements(staging, events, part, options).statements;
+      return generationStatements({ schemas, tables, isStaged, rows }, slices, options);
     };
   }
 

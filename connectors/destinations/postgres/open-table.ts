@@ -5,7 +5,10 @@ import { schemaIdAt } from '../../../schemas/envelope/record-view.ts';
 import { appendedRows } from './appended-rows.ts';
 import { dedupedRows } from './deduped-rows.ts';
 import { rawRows } from './raw-rows.ts';
-import { prepareTable, type OwnedTable, type Prepared } from './table-owner.ts';
+import { generationStatements } from './generations.ts';
+import { StagedGeneration } from './staging.ts';
+import type { OwnedTable } from './owned-table.ts';
+import { nextOffsetOf, prepareTable, type Prepared } from './table-owner.ts';
 import type { Sessions } from './sessions.ts';
 import { withInitials } from './table-layout.ts';
 import type { PreparedBatch, StreamTable } from './stream-table.ts';
@@ -21,6 +24,7 @@ export class OpenTable implements StreamTable {
   readonly owned: OwnedTable;
   private readonly sessions: Sessions;
   private readonly schemas: SchemaLookup;
+  private readonly generation: StagedGeneration;
   private current: CompiledTable | null = null;
   /** Changes of the table's definition, one after the other. */
   private changing: Promise<unknown> = Promise.resolve();
@@ -29,6 +33,7 @@ export class OpenTable implements StreamTable {
     this.owned = owned;
     this.sessions = sessions;
     this.schemas = schemas;
+    this.generation = new StagedGeneration(owned, sessions);
   }
 
   get stream(): string {
@@ -42,18 +47,31 @@ export class OpenTable implements StreamTable {
   register(partition: number): Promise<Prepared> {
     return this.inTurn(async () => {
       const latest = await this.schemas.latest(this.owned.topic);
-      return this.change(latest?.value ?? null, partition);
+      const prepared = await this.change(latest?.value ?? null, partition);
+      this.generation.registered(nextOffsetOf(prepared, partition));
+      return prepared;
     });
   }
 
   async prepare(
     schemaIds: ReadonlySet<number>,
-    _slices: readonly RecordSlice[],
+    all: readonly RecordSlice[],
   ): Promise<PreparedBatch> {
     const compiled = await this.accept(schemaIds);
+    const { layout } = compiled;
+    if (!this.owned.name.isReplaced) {
+      return { layout, encode: (slices, options) => this.encode(compiled, slices, options) };
+    }
+    const isStaged = await this.generation.isThere(compiled, all);
+    const staging = compiled.staging();
     return {
-      layout: compiled.layout,
-      encode: (slices, options) => this.encode(compiled, slices, options),
+      layout,
+      encode: (slices, options) => {
+        const rows = (part: readonly RecordSlice[]) =>
+          this.encode(staging, part, options).statements;
+        const replaced = { schemas: compiled, tables: [layout], isStaged, rows };
+        return generationStatements(replaced, slices, options);
+      },
     };
   }
 
@@ -74,13 +92,12 @@ export class OpenTable implements StreamTable {
   ): TableStatements {
     switch (this.owned.name.mode) {
       case 'append':
+      case 'overwrite':
         return appendedRows(compiled, slices, options);
       case 'append_dedup':
         return dedupedRows(compiled, slices, options);
       case 'raw':
         return rawRows(compiled, slices, options);
-      case 'overwrite':
-        throw new PipelineError('BUG_UNEXPECTED', 'a stream in mode overwrite was opened');
     }
   }
 

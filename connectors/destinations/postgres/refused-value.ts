@@ -97,7 +97,7 @@ async function isRefused(
   onlyColumn?: number,
 ): Promise<boolean> {
   const only = onlyColumn === undefined ? {} : { onlyColumn };
-  const { statements } = prepared.encode(slices, { ...options, ...only });
+  const { statements } = prepared.encode(slices, { ...options, ...only, isProbe: true });
   try {
     await exchange(client, [...begin(limits), ...statements, { text: 'ROLLBACK' }]);
     return false;

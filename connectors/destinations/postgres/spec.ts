@@ -22,7 +22,7 @@ export const spec: ConnectorSpec = {
   definitionId: '25c5221d-dce2-4163-ade9-739ef790f503',
   dockerRepository: 'airbyte/destination-postgres',
   documentationUrl: 'https://docs.airbyte.com/integrations/destinations/postgres',
-  supportedDestinationSyncModes: ['append', 'append_dedup'],
+  supportedDestinationSyncModes: ['append', 'append_dedup', 'overwrite'],
   connectionSpecification: {
     $schema: 'http://json-schema.org/draft-07/schema#',
     title: 'Postgres Destination Spec',

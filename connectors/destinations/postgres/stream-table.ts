@@ -1,4 +1,5 @@
-import type { OwnedTable, Prepared } from './table-owner.ts';
+import type { OwnedTable } from './owned-table.ts';
+import type { Prepared } from './table-owner.ts';
 import type { EncodeOptions, RecordSlice, TableStatements } from './table-batch.ts';
 import type { TableLayout } from './table-layout.ts';
 

@@ -5,7 +5,7 @@ import { schemaIdAt } from '../../../schemas/envelope/record-view.ts';
 import type { ChangePlan, KeyPlan } from './change-plan.ts';
 import { compileKeyPlan, compilePlan } from './change-plan.ts';
 import type { Statement } from './exchange.ts';
-import type { TableLayout } from './table-layout.ts';
+import { stagingLayout, type TableLayout } from './table-layout.ts';
 
 /** Below this many records a COPY costs more than it saves. */
 export const COPY_FROM_RECORDS = 50;
@@ -31,19 +31,27 @@ export interface EncodeOptions {
   readonly emittedAtMs: number;
   /** For finding a value that the server refuses: all other columns but the key's become NULL. */
   readonly onlyColumn?: number;
+  /** Part of a batch is tried alone, and rolled back. */
+  readonly isProbe?: boolean;
 }
 
 /** A layout with everything that is compiled for it; replaced as a whole when the table changes. */
 export class CompiledTable {
   readonly layout: TableLayout;
   private readonly schemas: SchemaLookup;
-  private readonly plans = new Map<number, ChangePlan>();
+  private readonly plans: Map<number, ChangePlan>;
   private readonly keyPlans = new Map<number, KeyPlan>();
   private readonly texts = new Map<string, string>();
 
-  constructor(layout: TableLayout, schemas: SchemaLookup) {
+  constructor(layout: TableLayout, schemas: SchemaLookup, plans = new Map<number, ChangePlan>()) {
     this.layout = layout;
     this.schemas = schemas;
+    this.plans = plans;
+  }
+
+  /** The same for the table that a generation gathers in. */
+  staging(): CompiledTable {
+    return new CompiledTable(stagingLayout(this.layout), this.schemas, this.plans);
   }
 
   /** False when the table must be changed before records of this schema fit. */

@@ -5,6 +5,7 @@ import { exchange, type Statement } from './exchange.ts';
 import { arrayItems, literal, quoted } from './identifiers.ts';
 import {
   metadataColumns,
+  showsRows,
   type ColumnChange,
   type TableColumn,
   type TableLayout,
@@ -82,14 +83,14 @@ export function createTable(layout: TableLayout, marker: string): Statement[] {
 }
 
 /**
- * A deduped table gives rows that are older than a column the value they have at the source. It stays
+ * A table of rows gives those that are older than a column the value they have at the source. It stays
  * the column's default: another instance may still insert rows of the time before.
  */
 function definition(
   mode: TableMode,
   { name, ddl, initial }: Pick<TableColumn, 'name' | 'ddl' | 'initial'>,
 ): string {
-  const isKnown = mode === 'append_dedup' && initial !== undefined;
+  const isKnown = initial !== undefined && showsRows(mode);
   return `${quoted(name)} ${ddl}${isKnown ? ` DEFAULT ${literal(initial.text)}` : ''}`;
 }
 

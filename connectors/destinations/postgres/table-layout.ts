@@ -4,10 +4,16 @@ import type { DestinationMode } from '../../spi/destination.ts';
 import type { InitialValue } from '../../../schemas/envelope/stream-schema.ts';
 import type { ColumnKind } from '../../../schemas/values/column-type.ts';
 import { covers, targetType, typeOfSpelling, widened, type TargetType } from './column-type.ts';
-import { columnName, METADATA_COLUMNS } from './identifiers.ts';
+import { columnName, METADATA_COLUMNS, stagingName } from './identifiers.ts';
 
-/** What the rows of a table are: changes, the newest of each key, or changes as JSON documents. */
+/** What the rows of a table are: changes, the newest of each key, the last whole copy, or changes as
+ * JSON documents. */
 export type TableMode = DestinationMode | 'raw';
+
+/** Whether its rows are the source's rows as they are now, and not a history. */
+export function showsRows(mode: TableMode): boolean {
+  return mode === 'append_dedup' || mode === 'overwrite';
+}
 
 export interface TableColumn extends TargetType {
   readonly name: string;
@@ -59,6 +65,7 @@ export function metadataColumns(mode: TableMode): TableColumn[] {
     ...typeOfSpelling(METADATA_TYPES[i] as string),
   }));
   // A deduped row merges its events: what one of them left unchanged is known from the others.
+  // A copy's rows have every cell.
   return mode === 'append' ? columns : columns.slice(0, -1);
 }
 
@@ -68,6 +75,8 @@ export interface TableName {
   readonly mode: TableMode;
   readonly stream: string;
   readonly primaryKey: readonly string[];
+  /** The rows are those of the last whole generation; its documents too, in mode raw. */
+  readonly isReplaced: boolean;
 }
 
 export function layoutOf(name: TableName, source: readonly TableColumn[]): TableLayout {
@@ -85,7 +94,12 @@ export function layoutOf(name: TableName, source: readonly TableColumn[]): Table
 
 function keyColumnNames({ mode, primaryKey }: TableName): string[] {
   if (mode === 'raw') return ['_airbyte_ab_id'];
-  return mode === 'append' ? [] : primaryKey.map(columnName);
+  return mode === 'append_dedup' ? primaryKey.map(columnName) : [];
+}
+
+/** The layout of the table that a generation gathers in: the live one's, without a key to keep. */
+export function stagingLayout<L extends TableLayout>(live: L): L {
+  return { ...live, table: stagingName(live.table), keys: [] };
 }
 
 /** The layout with the initial values that others know of its columns; the catalog does not tell them. */

@@ -10,7 +10,9 @@ import {
   selectPartitions,
   type StoredPartition,
 } from './offset-store.ts';
+import { marker, refusal, type OwnedTable } from './owned-table.ts';
 import { begin } from './sessions.ts';
+import { alignStaging } from './staging.ts';
 import {
   alterTable,
   createTable,
@@ -28,26 +30,21 @@ import {
   withInitials,
   type TableColumn,
   type TableLayout,
-  type TableName,
 } from './table-layout.ts';
 import { tableOf } from './table-statements.ts';
 
 /** Waiting longer for a lock would make every reader behind us wait too. */
 export const DEFINITION_LIMITS = { lockTimeoutMs: 2000, statementTimeoutMs: 0 };
 
-/** One stream's table in the hands of one connection. */
-export interface OwnedTable {
-  /** Schema of the bookkeeping table. */
-  readonly home: string;
-  readonly connectionId: string;
-  readonly topic: string;
-  readonly name: TableName;
-}
-
 export interface Prepared {
   /** Null while there is no table because no schema is known. */
   readonly layout: TableLayout | null;
   readonly partitions: readonly StoredPartition[];
+}
+
+/** Where the partition stood when it was prepared; null before the first batch. */
+export function nextOffsetOf({ partitions }: Prepared, partition: number): number | null {
+  return partitions.find((row) => row.partition === partition)?.nextOffset ?? null;
 }
 
 /**
@@ -79,10 +76,6 @@ export async function prepareTable(
   return { layout, partitions };
 }
 
-/** The comment by which a table is known to be ours. */
-export function marker({ connectionId, name }: OwnedTable): string {
-  return `headrace:${connectionId}:${name.stream}`;
-}
 
 /** Throws the code of what contradicts the bookkeeping. */
 export async function refuseContradictions(
@@ -143,15 +136,6 @@ async function refuseForeignTable(
   throw refusal(owned, 'DST_STATE_LOST', 'the table has rows, but its offsets are gone');
 }
 
-export function refusal(
-  { name }: OwnedTable,
-  code: 'DST_TABLE_CHANGED' | 'DST_TABLE_FOREIGN' | 'DST_NAME_CONFLICT' | 'DST_STATE_LOST',
-  what: string,
-): PipelineError {
-  const message = `stream ${name.stream}, table ${tableOf(name)}: ${what}`;
-  return new PipelineError(code, message, { details: { stream: name.stream } });
-}
-
 /** Creates the table, adds columns, widens types; answers the layout, or null without a schema. */
 async function bringUpToDate(
   client: Client,
@@ -175,6 +159,7 @@ async function bringUpToDate(
   const layout = withInitials(layoutOf(name, applied(existing, changes, wanted)), wanted);
   refuseOtherKey(owned, layout, table);
   if (changes.length > 0) await exchange(client, [alterTable(layout, changes)], 0);
+  if (name.isReplaced) await alignStaging(client, owned, [layout]);
   return layout;
 }
 

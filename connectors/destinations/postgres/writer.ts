@@ -21,6 +21,7 @@ import { locateRefused } from './refused-value.ts';
 import { createShapes } from './shape-store.ts';
 import { begin, Sessions, type TransactionLimits } from './sessions.ts';
 import { streamTables } from './stream-tables.ts';
+import { nextOffsetOf } from './table-owner.ts';
 import type { PreparedBatch, StreamTable } from './stream-table.ts';
 import type { EncodeOptions, RecordSlice } from './table-batch.ts';
 import { ensureSchema } from './table-catalog.ts';
@@ -77,8 +78,7 @@ export class PostgresWriter implements DestinationWriter {
       await this.ensureHome();
       return table.register(target.partition);
     });
-    const row = prepared.partitions.find(({ partition }) => partition === target.partition);
-    const state = new PartitionState(target, table, row?.nextOffset ?? null);
+    const state = new PartitionState(target, table, nextOffsetOf(prepared, target.partition));
     this.partitions.set(partitionKey(target), state);
     return state.stored;
   }
@@ -137,7 +137,8 @@ export class PostgresWriter implements DestinationWriter {
     if (known !== undefined) return known;
     const { primaryKey } = stream;
     const mode: TableMode = this.target.normalization === 'raw' ? 'raw' : stream.mode;
-    const name = { schema, table, mode, primaryKey, stream: label };
+    const isReplaced = stream.mode === 'overwrite';
+    const name = { schema, table, mode, primaryKey, stream: label, isReplaced };
     const { connectionId, schemas } = this.options;
     const owned = { home: this.target.schema, connectionId, topic, name };
     const opened =

@@ -26,6 +26,7 @@ export interface EventOptions {
   readonly tsUs?: bigint;
   readonly unchanged?: readonly string[];
   readonly before?: Row | null;
+  readonly snapshot?: 'true' | 'last';
 }
 
 /** Schemas by id, as the registry would answer them. */
@@ -142,6 +143,25 @@ export class EventLog {
     this.change('t', null, null, null, options);
   }
 
+  /** Begin mark of the next generation, the rows of the copy, and its end mark. */
+  generation(epoch: number, rows: Iterable<Row>): void {
+    this.beginGeneration(epoch);
+    for (const row of rows) this.copied(row, epoch);
+    this.endGeneration(epoch);
+  }
+
+  beginGeneration(epoch: number): void {
+    this.change('t', null, null, null, { epoch, lsn: 0n, snapshot: 'true' });
+  }
+
+  copied(row: Row, epoch: number): void {
+    this.change('r', null, row, row, { epoch, lsn: 0n, seq: 1, snapshot: 'true' });
+  }
+
+  endGeneration(epoch: number): void {
+    this.change('m', null, null, null, { epoch, lsn: 0n, seq: 2, snapshot: 'last' });
+  }
+
   /** Leaves a hole in the offsets, as control records and compaction do. */
   skipOffsets(count: number): void {
     this.nextOffset += count;
@@ -223,7 +243,7 @@ export class EventLog {
         db: 'db',
         schema: this.stream.stream.namespace,
         table: this.stream.stream.name,
-        snapshot: 'false',
+        snapshot: options.snapshot ?? 'false',
         ts_ms: tsUs / 1000n,
         ts_us: tsUs,
         txId: 7n,
@@ -265,6 +285,10 @@ function header(id: number): Buffer {
   const bytes = Buffer.alloc(5);
   writeWireHeader(bytes, 0, id);
   return bytes;
+}
+
+export function overwritten(name: string): DestinationStream {
+  return { ...deduped(name), mode: 'overwrite' };
 }
 
 export function deduped(name: string, primaryKey: readonly string[] = ['id']): DestinationStream {

@@ -34,17 +34,22 @@ export async function newTarget(
     await admin.query(`ALTER DATABASE ${database} SET ${name} = '${value}'`);
   }
   await admin.end();
-  const sql = await connect(server, database);
-  const schemas = new TestSchemas();
   const { host, port } = server;
-  const config = {
+  return openTarget({
     host,
     port,
     database,
     username: 'postgres',
     schema: 'public',
     ...options.config,
-  };
+  });
+}
+
+/** Writers into a database that is there. */
+export async function openTarget(config: Record<string, unknown>): Promise<TestTarget> {
+  const { database, ...address } = config as { host: string; port: number; database: string };
+  const sql = await connect(address, database);
+  const schemas = new TestSchemas();
   const writers: PostgresWriter[] = [];
   return {
     sql,
@@ -69,7 +74,10 @@ export async function newTarget(
   };
 }
 
-async function connect(server: LocalServer, database: string): Promise<Client> {
+async function connect(
+  server: Pick<LocalServer, 'host' | 'port'>,
+  database: string,
+): Promise<Client> {
   const client = new Client({ host: server.host, port: server.port, user: 'postgres', database });
   client.on('error', () => undefined);
   await client.connect();

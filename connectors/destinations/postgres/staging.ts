@@ -1,0 +1,73 @@
+import type { Client } from 'pg';
+import { PipelineError } from '../../../core/errors/pipeline-error.ts';
+import { exchange, type Statement } from './exchange.ts';
+import { createStaging, isStagingComment, marksOf } from './generations.ts';
+import type { SchemaOfRecord } from './newest-by-key.ts';
+import type { Sessions } from './sessions.ts';
+import { alterTable, readTable, type CatalogTable } from './table-catalog.ts';
+import type { RecordSlice } from './table-batch.ts';
+import { changesFor, stagingLayout, type TableLayout } from './table-layout.ts';
+import { refusal, type OwnedTable } from './owned-table.ts';
+import { tableOf } from './table-statements.ts';
+
+/** Brings the staging tables of a generation that is under way to the layouts of the live ones, the
+ * first of which tells whether there is one; inside the caller's transaction. */
+export async function alignStaging(
+  client: Client,
+  owned: OwnedTable,
+  live: readonly TableLayout[],
+): Promise<void> {
+  const layouts = live.map(stagingLayout);
+  const tables: (CatalogTable | null)[] = [];
+  for (const { schema, table } of layouts) tables.push(await readTable(client, schema, table));
+  const statements: Statement[] = [];
+  tables.forEach((table, i) => {
+    const layout = layouts[i] as TableLayout;
+    if (table === null) {
+      if (tables[0] !== null) statements.push(...createStaging(live[i] as TableLayout));
+      return;
+    }
+    if (!isStagingComment(table.comment)) {
+      const name = { ...owned.name, table: layout.table };
+      const what = 'a table of that name exists and is not ours';
+      throw refusal({ ...owned, name }, 'DST_TABLE_FOREIGN', what);
+    }
+    const changes = changesFor(table.columns, layout.columns, layout.stream);
+    if (changes.length > 0) statements.push(alterTable(layout, changes));
+  });
+  if (statements.length > 0) await exchange(client, statements, 0);
+}
+
+/** What a writer knows of the generation under way in a stream's staging tables. */
+export class StagedGeneration {
+  private readonly owned: OwnedTable;
+  private readonly sessions: Sessions;
+  /** Nothing was delivered before this writer: the topic may begin in the middle of a copy. */
+  private isFresh = false;
+
+  constructor(owned: OwnedTable, sessions: Sessions) {
+    this.owned = owned;
+    this.sessions = sessions;
+  }
+
+  registered(nextOffset: number | null): void {
+    this.isFresh = nextOffset === null;
+  }
+
+  /** Whether rows have a generation to go to before the first mark among the records. Refuses the end
+   * of a generation whose rows are gone: the copy would be thought to be there. */
+  async isThere(schemas: SchemaOfRecord, slices: readonly RecordSlice[]): Promise<boolean> {
+    const { name } = this.owned;
+    const staging = tableOf(stagingLayout({ ...name, columns: [], sourceColumns: 0, keys: [] }));
+    const query = { text: 'SELECT pg_catalog.to_regclass($1)', values: [staging] };
+    const [answer] = await this.sessions.use((client) => exchange(client, [query]));
+    const isThere = answer?.rows[0]?.[0] !== null;
+    const first = slices.flatMap((slice) => marksOf(schemas, slice))[0];
+    if (isThere || first?.begins === true) this.isFresh = false;
+    if (!isThere && !this.isFresh && first?.begins === false) {
+      const message = `stream ${name.stream}: a copy ends of which the rows so far, in ${staging}, are gone`;
+      throw new PipelineError('DST_STATE_LOST', message, { details: { stream: name.stream } });
+    }
+    return isThere;
+  }
+}
