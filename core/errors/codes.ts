@@ -557,7 +557,7 @@ export const ERROR_CODES = {
     origin: 'source',
     type: 'config_error',
     http: 409,
-    fix: 'The source was restored: take a new snapshot of every stream of this source.',
+    fix: 'If it is a replica that is still behind, wait until it has caught up: the source then goes on by itself. Otherwise the source was reset or restored: take a new snapshot of every stream of this source.',
   },
   SRC_IDENTITY_CHANGED: {
     reaction: 'resync',

@@ -285,10 +285,15 @@ export function sourceSuite(name: string, start: () => Promise<SourceSubject>): 
         'a part of a transaction',
       );
       await first.close();
-      const second = await open('huge', ['huge'], { ...limits, ...after(first) });
-      await second.caughtUp(subject.config('huge'));
+      // A copy that is made now commits before the rest of the transaction has come.
+      await counterTable('beside', 1);
+      const second = await open('huge', ['huge', 'beside'], { ...limits, ...after(first) });
+      await second.until(() => second.events(label('beside')).length === 1, 'the copy');
       await second.close();
-      const events = [...first.events(), ...second.events()];
+      const third = await open('huge', ['huge', 'beside'], { ...limits, ...after(second) });
+      await third.caughtUp(subject.config('huge'));
+      await third.close();
+      const events = [first, second, third].flatMap((run) => run.events(label('huge')));
       expect(events.length).toBe(1800);
       expect(new Set(events.map(identityOf)).size).toBe(1800);
       expect(tableOf(events)).toEqual(await tableNow('huge'));

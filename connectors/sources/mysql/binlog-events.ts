@@ -86,15 +86,25 @@ function uuidText(bytes: Uint8Array): string {
 }
 
 const COMMIT_TIME_AT = 42;
+const COMMIT_TIME_BYTES = 7;
 const MICROS_MASK = (1n << 55n) - 1n;
+const ORIGINAL_FOLLOWS = 0x80;
+
+/** When the transaction was committed where it came from: on a replica the server's own commit time
+ * stands before it. Seconds of the header where neither is logged. */
+function commitTime(bytes: Buffer, pos: number, end: number, header: EventHeader): number {
+  let at = pos + COMMIT_TIME_AT;
+  if (at + COMMIT_TIME_BYTES > end) return header.timestamp * 1e6;
+  if (((bytes[at + 6] as number) & ORIGINAL_FOLLOWS) !== 0 && at + 2 * COMMIT_TIME_BYTES <= end) {
+    at += COMMIT_TIME_BYTES;
+  }
+  const low = BigInt(bytes.readUInt32LE(at));
+  const high = BigInt(bytes.readUIntLE(at + 4, 3));
+  return Number(((high << 32n) | low) & MICROS_MASK);
+}
 
 export function readGtid(bytes: Buffer, pos: number, end: number, header: EventHeader): GtidMark {
-  let commitUs = header.timestamp * 1e6;
-  if (end - pos >= COMMIT_TIME_AT + 7) {
-    const low = BigInt(bytes.readUInt32LE(pos + COMMIT_TIME_AT));
-    const high = BigInt(bytes.readUIntLE(pos + COMMIT_TIME_AT + 4, 3));
-    commitUs = Number(((high << 32n) | low) & MICROS_MASK);
-  }
+  const commitUs = commitTime(bytes, pos, end, header);
   const anonymous = header.type === ANONYMOUS_GTID;
   return {
     source: anonymous ? '' : uuidText(bytes.subarray(pos + 1, pos + 17)),
@@ -148,22 +158,23 @@ class VarInts {
   }
 }
 
-/** Fields by number: 0 flags, 1 uuid, 2 gno (zigzag), 3 tag, 4 and 5 logical clock, 6 commit time. */
+/** Fields by number: 0 flags, 1 uuid, 2 gno (zigzag), 3 tag, 4 and 5 logical clock, 6 commit time,
+ * 7 commit time where it came from, when that is another one. */
 export function readTaggedGtid(bytes: Buffer, pos: number, header: EventHeader): GtidMark {
   const ints = new VarInts(bytes, pos);
   for (let i = 0; i < 3; i++) ints.next();
   const uuid = new Uint8Array(16);
   let [number, tag, commitUs] = [0n, '', header.timestamp * 1e6];
-  for (let last = -1n; last < 6n;) {
+  for (let last = -1n; last < 7n;) {
     const field = ints.next();
-    if (field <= last || field > 6n) break;
+    if (field <= last || field > 7n) break;
     last = field;
     if (field === 1n) for (let i = 0; i < 16; i++) uuid[i] = Number(ints.next());
     else if (field === 3n) tag = ints.text();
     else {
       const value = ints.next();
       if (field === 2n) number = (value >> 1n) ^ -(value & 1n);
-      if (field === 6n) commitUs = Number(value);
+      if (field >= 6n) commitUs = Number(value);
     }
   }
   const source = tag === '' ? uuidText(uuid) : `${uuidText(uuid)}:${tag}`;

@@ -179,7 +179,7 @@ export class BinlogStream {
     this.begun = mariadb && !gtid.standalone;
     this.undecided = gtid.prepared;
     this.start = this.place.start;
-    replay.begins(this.start, gtidText(gtid, mariadb), gtid.commitUs);
+    replay.begins(this.start, gtid, gtidText(gtid, mariadb));
     if (replay.delivered) return;
     this.committedAtMs = Math.floor(gtid.commitUs / 1000);
     writer.beginTransaction(this.start, Number(gtid.number), gtid.commitUs);
@@ -206,15 +206,15 @@ export class BinlogStream {
     if (!this.inTransaction) return;
     const { replay, state, mariadb } = this.options;
     this.inTransaction = false;
-    if (replay.delivered) return;
-    replay.ends();
     const gtid = this.gtid as binlog.GtidMark;
-    state.gtids.add(gtid);
     state.anchor = {
       place: placeText(this.start),
       gtid: gtidText(gtid, mariadb),
       commitUs: gtid.commitUs,
     };
+    if (replay.delivered) return;
+    replay.ends();
+    state.gtids.add(gtid);
     this.reached(this.place.end);
     // A stream that was stopped on the way is told even when nothing else is.
     this.seal(state.dirty);
@@ -222,8 +222,9 @@ export class BinlogStream {
 
   /** Ends what is whole at the newest position. */
   seal(urgent: boolean): void {
-    const { outbox } = this.options;
-    outbox.seal({ position: this.through, committedAtMs: this.committedAtMs, chunk: null }, urgent);
+    const { outbox, replay } = this.options;
+    const chunk = replay.pending;
+    outbox.seal({ position: this.through, committedAtMs: this.committedAtMs, chunk }, urgent);
   }
 
   /** Cuts the running transaction; a restart passes over what was delivered of it. */

@@ -11,7 +11,7 @@ import {
 import { BinlogStream } from './binlog-stream.ts';
 import { Charsets } from './charsets.ts';
 import type { MysqlSourceConfig } from './config.ts';
-import type { StartPlace } from './continuity.ts';
+import { freshStart, type StartPlace } from './continuity.ts';
 import { GtidSet } from './gtid-set.ts';
 import { fileName, type CaptureState, type ChunkMark, type Mark } from './position.ts';
 import { logStatus } from './server.ts';
@@ -98,7 +98,7 @@ export class Capture {
       this.handed = viewed.place;
     });
     this.snapshot = null;
-    return start ?? { position: view.place, readFrom: view.place, anchored: false };
+    return start ?? freshStart(view.place);
   }
 
   private async startStream(start: StartPlace): Promise<void> {
@@ -110,7 +110,12 @@ export class Capture {
       checksums: row?.['kind'] === 'CRC32',
       mariadb: parts.mariadb,
       position: start.position,
-      replay: new TransactionReplay(start.position, anchor, parts.chunk),
+      replay: new TransactionReplay({
+        position: start.position,
+        anchor,
+        chunk: parts.chunk,
+        elsewhere: state.elsewhere,
+      }),
       state,
       outbox,
       writer: this.writer,

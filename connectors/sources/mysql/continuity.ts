@@ -1,7 +1,9 @@
 import { PipelineError } from '../../../core/errors/pipeline-error.ts';
+import { newServer } from './failover.ts';
 import { GtidSet } from './gtid-set.ts';
 import { fileName, placeOfText, placeText, type MysqlDetails } from './position.ts';
-import { logStatus, type ServerFacts } from './server.ts';
+import type { ElsewhereMark } from './read-elsewhere.ts';
+import { executedGtids, logStatus, type LogStatus, type ServerFacts } from './server.ts';
 import type { SideSession } from './session.ts';
 
 export interface StartPlace {
@@ -10,6 +12,14 @@ export interface StartPlace {
   /** Where the log is read from: the anchor, which is compared, or the position itself. */
   readonly readFrom: bigint;
   readonly anchored: boolean;
+  /** It is another server's log: a new epoch begins. */
+  readonly moved: boolean;
+  /** What of it was read from another server. */
+  readonly elsewhere: ElsewhereMark | null;
+}
+
+export function freshStart(place: bigint): StartPlace {
+  return { position: place, readFrom: place, anchored: false, moved: false, elsewhere: null };
 }
 
 /**
@@ -24,12 +34,25 @@ export async function checkContinuity(
 ): Promise<StartPlace> {
   const now = await logStatus((text) => sql.query(text));
   if (server.identity !== details.server || now.base !== details.base) {
+    const { readFrom, elsewhere } = await newServer(sql, server, details, now);
+    return { position: readFrom, readFrom, anchored: false, moved: true, elsewhere };
+  }
+  return sameServer(sql, server, details, position, now);
+}
+
+async function sameServer(
+  sql: SideSession,
+  server: ServerFacts,
+  details: MysqlDetails,
+  position: bigint,
+  now: LogStatus,
+): Promise<StartPlace> {
+  if (executedGtids(server)?.contains(new GtidSet(server.mariadb, details.gtids)) === false) {
     throw new PipelineError(
-      'SRC_IDENTITY_CHANGED',
-      `this is another server: ${server.identity}, not ${details.server}`,
+      'SRC_POSITION_AHEAD',
+      'the server does not have all transactions that were read from it: it was reset or restored',
     );
   }
-  checkTransactions(server, details);
   if (position > now.place) {
     throw new PipelineError(
       'SRC_POSITION_AHEAD',
@@ -39,27 +62,15 @@ export async function checkContinuity(
   const files = new Set(
     (await sql.query('SHOW BINARY LOGS')).map((row) => String(row['Log_name'])),
   );
+  const same = { position, moved: false, elsewhere: details.elsewhere ?? null };
   const anchor = details.anchor === null ? null : placeOfText(details.anchor.place);
   if (anchor !== null && files.has(fileName(details.base, anchor))) {
-    return { position, readFrom: anchor, anchored: true };
+    return { ...same, readFrom: anchor, anchored: true };
   }
   const file = fileName(details.base, position);
-  if (files.has(file)) return { position, readFrom: position, anchored: false };
+  if (files.has(file)) return { ...same, readFrom: position, anchored: false };
   throw new PipelineError(
     'SRC_BINLOG_PURGED',
     `${file}, from which we would read on, was removed by the server`,
-  );
-}
-
-/** What we have read, the server must have executed. */
-function checkTransactions(server: ServerFacts, details: MysqlDetails): void {
-  const { variables, mariadb } = server;
-  const executed = mariadb ? variables['gtid_binlog_pos'] : variables['gtid_executed'];
-  if (!mariadb && variables['gtid_mode'] !== 'ON') return;
-  const has = new GtidSet(mariadb, executed ?? '');
-  if (has.contains(new GtidSet(mariadb, details.gtids))) return;
-  throw new PipelineError(
-    'SRC_POSITION_AHEAD',
-    'the server does not have all transactions that were read from it: it was reset or restored',
   );
 }

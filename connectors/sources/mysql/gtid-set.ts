@@ -66,6 +66,34 @@ export class GtidSet {
     else this.merge(gtid.source, gtid.number, gtid.number);
   }
 
+  get empty(): boolean {
+    return this.intervals.size === 0 && this.domains.size === 0;
+  }
+
+  /** Whether this transaction is in here; on MariaDB, whether it is not newer than its domain's newest. */
+  has(gtid: GtidMark): boolean {
+    if (this.mariadb) return (this.domains.get(gtid.source)?.seq ?? -1n) >= gtid.number;
+    const list = this.intervals.get(gtid.source) ?? [];
+    return list.some(([first, last]) => first <= gtid.number && gtid.number <= last);
+  }
+
+  /** MariaDB's newest transaction of a domain. */
+  newestOf(domain: string): { readonly server: number; readonly seq: bigint } | undefined {
+    return this.domains.get(domain);
+  }
+
+  /** MariaDB's domains of which `other` has exactly the same newest transaction go out. */
+  dropSame(other: GtidSet): void {
+    for (const [domain, { server, seq }] of other.domains) {
+      const own = this.domains.get(domain);
+      if (own?.server === server && own.seq === seq) this.domains.delete(domain);
+    }
+  }
+
+  dropDomain(domain: string): void {
+    this.domains.delete(domain);
+  }
+
   /** Whether every transaction of `other` is in here. */
   contains(other: GtidSet): boolean {
     for (const [domain, { seq }] of other.domains) {

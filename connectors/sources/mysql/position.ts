@@ -3,6 +3,7 @@ import { StreamStates, type StreamMark as CommonMark } from '../../capture/strea
 import type { StreamLane } from '../../capture/event-writer.ts';
 import type { SchemaIds, SourceState } from '../../spi/source.ts';
 import type { GtidSet } from './gtid-set.ts';
+import type { ElsewhereMark, ReadElsewhere } from './read-elsewhere.ts';
 
 /**
  * A place in the log: the number of its file and the offset in it, as one 64-bit number, so that it
@@ -65,6 +66,8 @@ export interface MysqlDetails {
   /** By stream label, `database.table`. */
   readonly streams: Readonly<Record<string, StreamMark>>;
   readonly chunk?: ChunkMark;
+  /** Since a failover, as long as it matters. */
+  readonly elsewhere?: ElsewhereMark;
 }
 
 export interface PositionMark {
@@ -81,6 +84,7 @@ export class CaptureState extends StreamStates<StreamMark> {
   readonly base: string;
   gtids: GtidSet;
   anchor: Anchor | null;
+  readonly elsewhere: ReadElsewhere | null;
 
   constructor(options: {
     epoch: number;
@@ -88,6 +92,7 @@ export class CaptureState extends StreamStates<StreamMark> {
     base: string;
     gtids: GtidSet;
     anchor: Anchor | null;
+    elsewhere: ReadElsewhere | null;
     lanes: readonly StreamLane[];
     marks: Readonly<Record<string, StreamMark>>;
   }) {
@@ -97,9 +102,11 @@ export class CaptureState extends StreamStates<StreamMark> {
     this.base = options.base;
     this.gtids = options.gtids;
     this.anchor = options.anchor;
+    this.elsewhere = options.elsewhere;
   }
 
   at(mark: PositionMark): SourceState {
+    const elsewhere = this.elsewhere?.mark ?? null;
     const details: MysqlDetails = {
       server: this.server,
       base: this.base,
@@ -107,6 +114,7 @@ export class CaptureState extends StreamStates<StreamMark> {
       anchor: this.anchor,
       streams: this.marks,
       ...(mark.chunk === null ? {} : { chunk: mark.chunk }),
+      ...(elsewhere === null ? {} : { elsewhere }),
     };
     return { position: placeText(mark.position), epoch: this.epoch, details: { ...details } };
   }

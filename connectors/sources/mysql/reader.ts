@@ -13,8 +13,10 @@ import { Capture, type CaptureParts } from './capture.ts';
 import { streamGone, tablesNamed } from './catalog.ts';
 import { parseConfig } from './config.ts';
 import { checkContinuity } from './continuity.ts';
+import { marksOnNewServer } from './failover.ts';
 import { GtidSet } from './gtid-set.ts';
 import { CaptureState, detailsOf, placeOfText, placeText, type Mark } from './position.ts';
+import { ReadElsewhere } from './read-elsewhere.ts';
 import { logStatus, missingSettings, readServer } from './server.ts';
 import { SideSession } from './session.ts';
 
@@ -99,14 +101,17 @@ export async function openReader(options: SourceOpenOptions): Promise<MysqlReade
       stored === null || position === null
         ? null
         : await checkContinuity(sql, server, stored, position);
+    const moved = start?.moved === true;
+    const elsewhere = start?.elsewhere ?? null;
     const state = new CaptureState({
-      epoch: copies.epoch,
+      epoch: copies.epoch + (moved ? 1 : 0),
       server: server.identity,
-      base: stored?.base ?? (await logStatus((text) => sql.query(text))).base,
+      base: (await logStatus((text) => sql.query(text))).base,
       gtids: new GtidSet(server.mariadb, stored?.gtids ?? ''),
-      anchor: stored?.anchor ?? null,
+      anchor: moved ? null : (stored?.anchor ?? null),
+      elsewhere: elsewhere === null ? null : new ReadElsewhere(server.mariadb, elsewhere),
       lanes,
-      marks: copies.marks,
+      marks: moved ? marksOnNewServer(copies.marks, position ?? 0n) : copies.marks,
     });
     const chunk = stored?.chunk ?? null;
     await admitStreams(sql, state, start?.position ?? 0n);

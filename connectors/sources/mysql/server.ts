@@ -1,4 +1,5 @@
 import { PipelineError } from '../../../core/errors/pipeline-error.ts';
+import { GtidSet } from './gtid-set.ts';
 import { fileNumber, placeOf } from './position.ts';
 import { type Row, type SideSession } from './session.ts';
 
@@ -42,6 +43,14 @@ export async function readServer(sql: SideSession): Promise<ServerFacts> {
     identity: uuid ?? uid ?? `server_id ${id}`,
     variables,
   };
+}
+
+/** Null where the server's transactions have no ids. */
+export function executedGtids(server: ServerFacts): GtidSet | null {
+  const { variables, mariadb } = server;
+  if (mariadb) return new GtidSet(true, variables['gtid_binlog_pos'] ?? '');
+  if (variables['gtid_mode'] !== 'ON') return null;
+  return new GtidSet(false, variables['gtid_executed'] ?? '');
 }
 
 export interface LogStatus {

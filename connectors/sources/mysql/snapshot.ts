@@ -9,7 +9,13 @@ import type { CellPlan } from './column-types.ts';
 import type { MysqlSourceConfig } from './config.ts';
 import { consistentView, type ConsistentView } from './consistent-view.ts';
 import { logIncomplete } from './errors.ts';
-import { placeText, type CaptureState, type Mark, type StreamMark } from './position.ts';
+import {
+  placeText,
+  type CaptureState,
+  type ChunkMark,
+  type Mark,
+  type StreamMark,
+} from './position.ts';
 import { RowQuery } from './row-query.ts';
 import { quoteIdentifier, type SideSession } from './session.ts';
 import { compileTextShape } from './shapes.ts';
@@ -27,6 +33,8 @@ export interface SnapshotPlan {
   readonly writer: EventWriter;
   /** The stream's position, which the copies do not move; null when the view's is to become it. */
   readonly position: bigint | null;
+  /** How far a transaction behind that position was delivered. */
+  readonly chunk: ChunkMark | null;
   readonly wake: () => void;
   /** Resolves at the next `take`. */
   readonly taken: () => Promise<void>;
@@ -191,7 +199,8 @@ export class Snapshot {
   /** Ends the Kafka transaction with the position, and waits until `next` has handed it over. */
   private async commit(): Promise<void> {
     const { plan } = this;
-    plan.outbox.seal({ position: this.position, committedAtMs: 0, chunk: null }, true);
+    const { chunk } = plan;
+    plan.outbox.seal({ position: this.position, committedAtMs: 0, chunk }, true);
     this.committing = plan.taken();
     plan.wake();
     await this.committing;

@@ -1,5 +1,7 @@
 import { PipelineError } from '../../../core/errors/pipeline-error.ts';
+import type { GtidMark } from './binlog-events.ts';
 import { placeOfText, placeText, type Anchor, type ChunkMark } from './position.ts';
+import type { ReadElsewhere } from './read-elsewhere.ts';
 
 /**
  * What of the log was delivered before: whole transactions below the position, of which the anchor
@@ -9,6 +11,7 @@ export class TransactionReplay {
   /** The running transaction lies below our position: it is looked at, not delivered. */
   delivered = false;
   private readonly position: bigint;
+  private readonly elsewhere: ReadElsewhere | null;
   private anchor: Anchor | null;
   private resumed: ChunkMark | null;
   private skip: ChunkMark | null = null;
@@ -16,15 +19,21 @@ export class TransactionReplay {
   private events = 0;
   private hash = 0;
 
-  constructor(position: bigint, anchor: Anchor | null, chunk: ChunkMark | null) {
-    this.position = position;
-    this.anchor = anchor;
-    this.resumed = chunk;
+  constructor(options: {
+    readonly position: bigint;
+    readonly anchor: Anchor | null;
+    readonly chunk: ChunkMark | null;
+    readonly elsewhere: ReadElsewhere | null;
+  }) {
+    this.position = options.position;
+    this.anchor = options.anchor;
+    this.resumed = options.chunk;
+    this.elsewhere = options.elsewhere;
   }
 
-  begins(place: bigint, gtid: string, commitUs: number): void {
-    this.checkAnchor(place, gtid, commitUs);
-    this.delivered = place < this.position;
+  begins(place: bigint, mark: GtidMark, gtid: string): void {
+    this.checkAnchor(place, gtid, mark.commitUs);
+    this.delivered = place < this.position || this.elsewhere?.passesOver(place, mark) === true;
     this.events = 0;
     this.hash = 0;
     this.cut = false;
@@ -33,7 +42,10 @@ export class TransactionReplay {
     this.resumed = null;
     if (this.skip === null) return;
     this.cut = true;
-    if (this.skip.gtid !== gtid || placeOfText(this.skip.place) !== place) throw mismatch(gtid);
+    // Another server has it in another place, under the same id.
+    const elsewhere = this.elsewhere !== null && gtid !== '';
+    const there = elsewhere || placeOfText(this.skip.place) === place;
+    if (this.skip.gtid !== gtid || !there) throw mismatch(gtid);
   }
 
   private checkAnchor(place: bigint, gtid: string, commitUs: number): void {
@@ -59,6 +71,12 @@ export class TransactionReplay {
     if (this.hash !== skip.check) throw mismatch(skip.gtid);
     this.skip = null;
     return skip.seq;
+  }
+
+  /** How far the cut transaction was delivered, until it has come again up to there: what is stored
+   * meanwhile must not forget it. */
+  get pending(): ChunkMark | null {
+    return this.resumed ?? this.skip;
   }
 
   get skipping(): boolean {
