@@ -42,7 +42,7 @@ export interface SettingDescription {
 type Raw = string | number | boolean | null | readonly string[];
 
 /**
- * Reads every HEADRACE_* variable; an empty one counts as not set.
+ * Reads every HEADRACE_* variable, and Airbyte's for some; an empty one counts as not set.
  * Throws one CFG_INVALID_SETTING whose message has a line for each thing that is wrong, unknown
  * names included: a misspelt name that was ignored would run with a default nobody asked for.
  */
@@ -50,9 +50,9 @@ export function loadSettings(env: Readonly<Record<string, string | undefined>>):
   const wrong = unknownNames(env);
   const values: Record<string, Raw> = {};
   for (const [name, spec] of Object.entries(SETTINGS) as [SettingName, SettingSpec][]) {
-    const text = env[name]?.trim() ?? '';
+    const [given, text] = givenAs(env, name, spec);
     const parsed = text === '' ? { value: defaultOf(spec) } : parse(spec, text);
-    if ('wrong' in parsed) wrong.push(`${name} ${parsed.wrong}`);
+    if ('wrong' in parsed) wrong.push(`${given} ${parsed.wrong}`);
     else values[camelName(name)] = parsed.value;
   }
   if (wrong.length > 0) {
@@ -61,6 +61,16 @@ export function loadSettings(env: Readonly<Record<string, string | undefined>>):
     });
   }
   return Object.freeze(values) as Settings;
+}
+
+/** The name under which a setting is given, and its text; '' when it is not set. */
+function givenAs(
+  env: Readonly<Record<string, string | undefined>>,
+  name: SettingName,
+  { alias }: SettingSpec,
+): [string, string] {
+  const own = env[name]?.trim() ?? '';
+  return own !== '' || alias === undefined ? [name, own] : [alias, env[alias]?.trim() ?? ''];
 }
 
 /** For `headrace config`: every setting in the table's order, secrets masked (invariant 8). */

@@ -146,6 +146,13 @@ export const ERROR_CODES = {
     http: 409,
     fix: 'Set the status of the connection to active with connections/update first.',
   },
+  JOB_SLOT_TAKEN: {
+    reaction: 'hold',
+    origin: 'airbyte_platform',
+    type: 'system_error',
+    http: 409,
+    fix: 'Nothing is to be mended: another scheduler has started this run of the schedule.',
+  },
   JOB_CANCELLED: {
     reaction: 'hold',
     origin: 'airbyte_platform',

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Database, Queryable } from './database.ts';
-import { cancelOpenJob } from './jobs.ts';
+import { cancelOpenJob } from './job-changes.ts';
 import type { Sealer } from './sealer.ts';
 import { notFound } from './workspaces.ts';
 

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { deprecateConnection } from './actors.ts';
 import type { ConnectionDocument, ConnectionStatus } from './connection-document.ts';
 import type { Database } from './database.ts';
-import { cancelOpenJob } from './jobs.ts';
+import { cancelOpenJob } from './job-changes.ts';
 import { notFound } from './workspaces.ts';
 
 export interface Connection {
@@ -96,6 +96,25 @@ export class Connections {
       );
       if (change.status === 'inactive') await cancelOpenJob(tx, id);
       if (change.status === 'deprecated') await deprecateConnection(tx, id);
+    });
+  }
+
+  /** Makes an active connection inactive, with the reason in its document; false when it was not
+   * active. Its source's slot stays: the reason says so. */
+  async switchOff(id: string, statusReason: string): Promise<boolean> {
+    return this.database.transaction(async (tx) => {
+      const [found] = await tx.query<{ document: ConnectionDocument }>(
+        `SELECT document FROM headrace.connection WHERE id = $1 AND status = 'active' FOR UPDATE`,
+        [id],
+      );
+      if (found === undefined) return false;
+      await tx.query(
+        `UPDATE headrace.connection SET document = $2::json, status = 'inactive',
+           version = version + 1 WHERE id = $1`,
+        [id, JSON.stringify({ ...found.document, statusReason })],
+      );
+      await cancelOpenJob(tx, id);
+      return true;
     });
   }
 

@@ -1,6 +1,17 @@
 import { PipelineError } from '../errors/pipeline-error.ts';
 import type { Database, Queryable } from './database.ts';
 import { violates } from './errors.ts';
+import {
+  cancelOpenJob,
+  cancelled,
+  endAttempt,
+  endJob,
+  insertJob,
+  JOB,
+  nextAttempt,
+  OPEN,
+  pruneJobs,
+} from './job-changes.ts';
 import { notFound } from './workspaces.ts';
 
 export type JobStatus = 'pending' | 'running' | 'incomplete' | 'failed' | 'succeeded' | 'cancelled';
@@ -10,11 +21,20 @@ export interface JobStream {
   readonly namespace?: string;
 }
 
+/** Emitted: handed to the destination; committed: durable in it. */
 export interface StreamStats {
   readonly streamName: string;
   readonly streamNamespace?: string;
-  readonly stats: { readonly recordsCommitted: number; readonly bytesCommitted: number };
+  readonly stats: {
+    readonly recordsEmitted: number;
+    readonly bytesEmitted: number;
+    readonly recordsCommitted: number;
+    readonly bytesCommitted: number;
+  };
 }
+
+/** Where an attempt's time went, in milliseconds by stage: read, encode, kafka, write. */
+export type StageMs = Readonly<Record<string, number>>;
 
 /** Airbyte's FailureReason; `timestamp` in milliseconds. */
 export interface FailureReason {
@@ -31,6 +51,8 @@ export interface Job {
   readonly connectionId: string;
   readonly configType: string;
   readonly status: JobStatus;
+  /** Number of the newest attempt, from 0. */
+  readonly attempt: number;
   readonly streams: readonly JobStream[];
   /** The scheduler's own notes, so that another one can go on with the job. */
   readonly progress: Record<string, unknown> | null;
@@ -45,20 +67,19 @@ export interface Attempt {
   readonly number: number;
   readonly status: 'running' | 'failed' | 'succeeded';
   readonly streamStats: readonly StreamStats[];
+  readonly stageMs: StageMs;
   readonly failures: readonly FailureReason[];
   readonly createdAt: number;
   readonly updatedAt: number;
   readonly endedAt: number | null;
 }
 
-const OPEN = `('pending', 'running', 'incomplete')`;
-const JOB = `id, connection_id AS "connectionId", config_type AS "configType", status, streams,
-  progress, created_at AS "createdAt", updated_at AS "updatedAt", started_at AS "startedAt"`;
-const ATTEMPT = `job_id AS "jobId", number, status, stream_stats AS "streamStats", failures,
-  created_at AS "createdAt", updated_at AS "updatedAt", ended_at AS "endedAt"`;
+const ATTEMPT = `job_id AS "jobId", number, status, stream_stats AS "streamStats",
+  stage_ms AS "stageMs", failures, created_at AS "createdAt", updated_at AS "updatedAt",
+  ended_at AS "endedAt"`;
 
-/** Sync jobs. A job has one attempt, number 0, from its first moment on: orchestrators read it at
- * once, and what Airbyte does by another attempt the pipeline's own retries do. */
+/** Sync jobs. A job has an attempt, number 0, from its first moment on: orchestrators read it at
+ * once. */
 export class Jobs {
   private readonly database: Database;
 
@@ -66,9 +87,14 @@ export class Jobs {
     this.database = database;
   }
 
-  /** Throws JOB_CONNECTION_INACTIVE and JOB_ALREADY_RUNNING. */
-  create(connectionId: string, streams: readonly JobStream[]): Promise<Job> {
-    return this.insert(connectionId, (tx) => insertJob(tx, connectionId, 'sync', streams));
+  /** `slot`: the time on the connection's timetable that it is started for. Throws
+   * JOB_CONNECTION_INACTIVE, JOB_ALREADY_RUNNING and, for a slot that had its job, JOB_SLOT_TAKEN. */
+  create(
+    connectionId: string,
+    streams: readonly JobStream[],
+    slot: number | null = null,
+  ): Promise<Job> {
+    return this.insert(connectionId, (tx) => insertJob(tx, connectionId, 'sync', streams, slot));
   }
 
   /**
@@ -79,7 +105,7 @@ export class Jobs {
   createReset(connectionId: string, streams: readonly JobStream[]): Promise<Job> {
     return this.insert(connectionId, async (tx) => {
       await cancelOpenJob(tx, connectionId);
-      const job = await insertJob(tx, connectionId, 'reset_connection', streams);
+      const job = await insertJob(tx, connectionId, 'reset_connection', streams, null);
       for (const { namespace = '', name } of streams) {
         await tx.query(
           `INSERT INTO headrace.stream_copy (actor_id, namespace, name, copy)
@@ -96,6 +122,9 @@ export class Jobs {
     try {
       return await this.database.transaction(work);
     } catch (error) {
+      if (violates(error, 'job_one_per_slot')) {
+        throw new PipelineError('JOB_SLOT_TAKEN', `this run of ${connectionId} was started before`);
+      }
       if (!violates(error, 'job_one_open')) throw error;
       throw new PipelineError(
         'JOB_ALREADY_RUNNING',
@@ -189,10 +218,10 @@ export class Jobs {
     );
   }
 
-  async log(id: number, line: string): Promise<void> {
+  async log(id: number, attempt: number, line: string): Promise<void> {
     await this.database.query(
-      `INSERT INTO headrace.job_log (job_id, attempt, line) VALUES ($1, 0, $2)`,
-      [id, `${new Date().toISOString()} ${line}`],
+      `INSERT INTO headrace.job_log (job_id, attempt, line) VALUES ($1, $2, $3)`,
+      [id, attempt, `${new Date().toISOString()} ${line}`],
     );
   }
 
@@ -200,7 +229,7 @@ export class Jobs {
   async saveProgress(
     id: number,
     progress: object,
-    streamStats: readonly StreamStats[],
+    figures: { readonly streamStats: readonly StreamStats[]; readonly stageMs: StageMs },
   ): Promise<void> {
     await this.database.transaction(async (tx) => {
       const open = await tx.query(
@@ -210,9 +239,10 @@ export class Jobs {
       );
       if (open.length === 0) return;
       await tx.query(
-        `UPDATE headrace.attempt SET stream_stats = $2::json, updated_at = headrace.now_ms()
-         WHERE job_id = $1`,
-        [id, JSON.stringify(streamStats)],
+        `UPDATE headrace.attempt SET stream_stats = $2::json, stage_ms = $3::json,
+           updated_at = headrace.now_ms()
+         WHERE job_id = $1 AND status = 'running'`,
+        [id, JSON.stringify(figures.streamStats), JSON.stringify(figures.stageMs)],
       );
     });
   }
@@ -225,80 +255,36 @@ export class Jobs {
     return this.database.transaction((tx) => endJob(tx, id, end));
   }
 
+  /** Ends the attempt but not the job, which waits for its next one. False as of `finish`. */
+  failAttempt(id: number, failures: readonly FailureReason[], retryInMs: number): Promise<boolean> {
+    return this.database.transaction((tx) => endAttempt(tx, id, failures, retryInMs));
+  }
+
+  /** Begins the next attempt of a job whose wait is over; false before. */
+  beginNextAttempt(id: number): Promise<boolean> {
+    return this.database.transaction((tx) => nextAttempt(tx, id));
+  }
+
+  /** Failed jobs since the last one that succeeded, cancelled ones left out; `since` is when the
+   * oldest of them began (epoch milliseconds), null when there are none. */
+  async failureStreak(connectionId: string): Promise<{ count: number; since: number | null }> {
+    const [row] = await this.database.query<{ count: number; since: number | null }>(
+      `SELECT count(*)::int AS count, min(created_at) AS since FROM headrace.job
+       WHERE connection_id = $1 AND status = 'failed' AND id > coalesce((
+         SELECT max(id) FROM headrace.job WHERE connection_id = $1 AND status = 'succeeded'), 0)`,
+      [connectionId],
+    );
+    return row ?? { count: 0, since: null };
+  }
+
+  /** Forgets jobs that ended longer ago than this, with their attempts and logs; each connection's
+   * newest one stays, for its schedule counts from it. Answers how many. */
+  prune(olderThanMs: number): Promise<number> {
+    return this.database.transaction((tx) => pruneJobs(tx, olderThanMs));
+  }
+
   /** No effect on a job that has ended. */
   async cancel(id: number): Promise<void> {
     await this.database.transaction((tx) => endJob(tx, id, cancelled()));
   }
-}
-
-async function insertJob(
-  tx: Queryable,
-  connectionId: string,
-  configType: 'sync' | 'reset_connection',
-  streams: readonly JobStream[],
-): Promise<Job> {
-  const [connection] = await tx.query<{ status: string }>(
-    `SELECT status FROM headrace.connection WHERE id = $1 FOR SHARE`,
-    [connectionId],
-  );
-  if (connection === undefined) throw notFound('connection', connectionId);
-  if (connection.status !== 'active') {
-    throw new PipelineError(
-      'JOB_CONNECTION_INACTIVE',
-      `Can only sync an active connection: ${connectionId} is ${connection.status}`,
-      { details: { id: connectionId } },
-    );
-  }
-  const rows = await tx.query<Job>(
-    `INSERT INTO headrace.job (connection_id, config_type, status, streams)
-     VALUES ($1, $3, 'pending', $2::json) RETURNING ${JOB}`,
-    [connectionId, JSON.stringify(streams), configType],
-  );
-  const job = rows[0] as Job;
-  await tx.query(
-    `INSERT INTO headrace.attempt (job_id, number, status) VALUES ($1, 0, 'running')`,
-    [job.id],
-  );
-  return job;
-}
-
-/** For a connection that is deleted or switched off. */
-export async function cancelOpenJob(tx: Queryable, connectionId: string): Promise<void> {
-  const open = await tx.query<{ id: number }>(
-    `SELECT id FROM headrace.job WHERE connection_id = $1 AND status IN ${OPEN}`,
-    [connectionId],
-  );
-  for (const job of open) await endJob(tx, job.id, cancelled());
-}
-
-interface JobEnd {
-  readonly status: 'succeeded' | 'failed' | 'cancelled';
-  readonly failures: readonly FailureReason[];
-}
-
-function cancelled(): JobEnd {
-  const failure: FailureReason = {
-    failureOrigin: 'airbyte_platform',
-    failureType: 'manual_cancellation',
-    externalMessage: 'The job was cancelled.',
-    internalMessage: 'JOB_CANCELLED',
-    retryable: false,
-    timestamp: Date.now(),
-  };
-  return { status: 'cancelled', failures: [failure] };
-}
-
-async function endJob(tx: Queryable, id: number, end: JobEnd): Promise<boolean> {
-  const ended = await tx.query(
-    `UPDATE headrace.job SET status = $2, updated_at = headrace.now_ms()
-     WHERE id = $1 AND status IN ${OPEN} RETURNING id`,
-    [id, end.status],
-  );
-  if (ended.length === 0) return false;
-  await tx.query(
-    `UPDATE headrace.attempt SET status = $2, failures = $3::json, updated_at = headrace.now_ms(),
-       ended_at = headrace.now_ms() WHERE job_id = $1 AND status = 'running'`,
-    [id, end.status === 'succeeded' ? 'succeeded' : 'failed', JSON.stringify(end.failures)],
-  );
-  return true;
 }

@@ -53,6 +53,19 @@ export interface Work {
   readonly connections: readonly ConnectionWork[];
 }
 
+/** Milliseconds spent in each stage since the worker began with this work, the one under way
+ * included. `encode` is the part of reading in which the process worked rather than waited. */
+export interface SourceStages {
+  readonly read: number;
+  readonly encode: number;
+  readonly kafka: number;
+}
+
+export interface DeliveryStages {
+  readonly kafka: number;
+  readonly write: number;
+}
+
 export interface ReportedError {
   readonly code: ErrorCode;
   readonly message: string;
@@ -79,6 +92,7 @@ export interface SourceReport {
   readonly records: number;
   readonly bytes: number;
   readonly streams: readonly SourceStreamReport[];
+  readonly stageMs?: SourceStages;
   readonly error?: ReportedError;
   readonly waitingFor?: string;
 }
@@ -97,6 +111,9 @@ export interface ConnectionStreamReport extends NamedStream {
   readonly phase: 'running' | 'stopped';
   readonly records: number;
   readonly bytes: number;
+  /** Handed to the destination, durable or not. */
+  readonly emittedRecords?: number;
+  readonly emittedBytes?: number;
   /** Commit time at the source of the newest durable change, epoch milliseconds; 0 when none. */
   readonly watermarkMs: number;
   readonly error?: ReportedError;
@@ -109,6 +126,7 @@ export interface ConnectionReport {
   readonly version: string;
   readonly partitions: readonly PartitionReport[];
   readonly streams: readonly ConnectionStreamReport[];
+  readonly stageMs?: DeliveryStages;
   readonly error?: ReportedError;
 }
 

@@ -112,7 +112,10 @@ export async function updateConnection(
   }
   refuseOperations(body);
   const status = body.status ?? old.status;
-  const document = await updatedDocument(context, old, body);
+  const { statusReason, ...updated } = await updatedDocument(context, old, body);
+  // Why it was switched off is of no interest once someone has switched it on again.
+  const kept = status === 'active' || statusReason === undefined ? {} : { statusReason };
+  const document = { ...updated, ...kept } as ConnectionDocument;
   await store.connections.update(old.id, { status, document });
   return connectionRead({ ...old, status, document });
 }

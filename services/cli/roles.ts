@@ -11,6 +11,7 @@ import { connectors } from '../../connectors/registry.ts';
 import type { KafkaClient } from '../../topics/kafka-client.ts';
 import { apiService } from '../api/api.ts';
 import { createHealthServer } from '../api/health-server.ts';
+import { jobPolicy } from '../scheduler/job-policy.ts';
 import { createScheduler } from '../scheduler/scheduler.ts';
 import { createSinkWorker } from '../sink/sink-worker.ts';
 import { openKafka } from './kafka.ts';
@@ -107,11 +108,12 @@ function sinkService({ settings, log, store, kafka, owner }: Program): Service {
   });
 }
 
-function schedulerService({ log, store, kafka, owner }: Program): Service {
+function schedulerService({ settings, log, store, kafka, owner }: Program): Service {
   return createScheduler({
     store,
     connectors,
     owner,
+    policy: jobPolicy(settings),
     endOffsets: (topics) => kafka.endOffsets(topics),
     logger: log.child({ role: 'scheduler' }),
   });

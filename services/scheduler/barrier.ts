@@ -12,10 +12,15 @@ import type {
 import type { TimedReport } from '../../core/store/worker-store.ts';
 
 /** What reports say about one stage of a sync. `kind` of a wait changes when its reason does; `why`
- * is for people and carries figures. */
+ * is for people and carries figures. A wait for something that fails names it as its `cause`. */
 export type Verdict =
   | { readonly is: 'met' }
-  | { readonly is: 'wait'; readonly kind: string; readonly why: string }
+  | {
+      readonly is: 'wait';
+      readonly kind: string;
+      readonly why: string;
+      readonly cause?: FailureReason;
+    }
   | { readonly is: 'failed'; readonly failures: readonly FailureReason[] };
 
 /** Workers report twice a second; one that has said nothing for this long is not there. */
@@ -197,8 +202,9 @@ function needsPerson({ code }: ReportedError): boolean {
   return reaction !== 'retry';
 }
 
-function waitingOut(end: 'source' | 'destination', { code, message }: ReportedError): Verdict {
-  return { is: 'wait', kind: `${end} ${code}`, why: `${end}: ${code}: ${message}` };
+function waitingOut(end: 'source' | 'destination', { code, message, at }: ReportedError): Verdict {
+  const cause = failureReason(code, message, at);
+  return { is: 'wait', kind: `${end} ${code}`, why: `${end}: ${code}: ${message}`, cause };
 }
 
 function isAmong(streams: readonly NamedStream[], stream: NamedStream): boolean {

@@ -2,14 +2,15 @@ import type { StreamStats } from '../../core/store/jobs.ts';
 import type { ConnectionReport, ConnectionStreamReport } from '../../core/store/work.ts';
 import type { TimedReport } from '../../core/store/worker-store.ts';
 
-/** Totals of one stream: as last reported, and what of it fell into this job. Plain JSON. */
+const COUNTS = ['records', 'bytes', 'emittedRecords', 'emittedBytes'] as const;
+type Counts = Readonly<Record<(typeof COUNTS)[number], number>>;
+
+/** Totals of one stream: as last reported, and what of it fell into this attempt. Plain JSON. */
 export interface StreamFigures {
   readonly namespace: string;
   readonly name: string;
-  readonly seenRecords: number;
-  readonly seenBytes: number;
-  readonly records: number;
-  readonly bytes: number;
+  readonly seen: Counts;
+  readonly counted: Counts;
 }
 
 /** An older report is not of a sink that runs now, and the next one's totals begin at zero. */
@@ -36,27 +37,31 @@ export function addFigures(
 }
 
 export function streamStats(figures: readonly StreamFigures[]): StreamStats[] {
-  return figures.map(({ namespace, name, records, bytes }) => ({
+  return figures.map(({ namespace, name, counted }) => ({
     streamName: name,
     ...(namespace === '' ? {} : { streamNamespace: namespace }),
-    stats: { recordsCommitted: records, bytesCommitted: bytes },
+    stats: {
+      recordsEmitted: counted.emittedRecords,
+      bytesEmitted: counted.emittedBytes,
+      recordsCommitted: counted.records,
+      bytesCommitted: counted.bytes,
+    },
   }));
 }
 
 function next(
   old: StreamFigures | undefined,
-  now: ConnectionStreamReport,
+  stream: ConnectionStreamReport,
   { counts }: { counts: boolean },
 ): StreamFigures {
-  const restarted = old === undefined || now.records < old.seenRecords;
-  const newRecords = counts ? now.records - (restarted ? 0 : old.seenRecords) : 0;
-  const newBytes = counts ? now.bytes - (restarted ? 0 : old.seenBytes) : 0;
-  return {
-    namespace: now.namespace,
-    name: now.name,
-    seenRecords: now.records,
-    seenBytes: now.bytes,
-    records: (old?.records ?? 0) + newRecords,
-    bytes: (old?.bytes ?? 0) + Math.max(0, newBytes),
-  };
+  const { namespace, name, records, bytes } = stream;
+  const { emittedRecords = records, emittedBytes = bytes } = stream;
+  const seen: Counts = { records, bytes, emittedRecords, emittedBytes };
+  const restarted = old === undefined || seen.emittedRecords < old.seen.emittedRecords;
+  const since = (count: keyof Counts): number =>
+    counts ? Math.max(0, seen[count] - (restarted ? 0 : old.seen[count])) : 0;
+  const counted = Object.fromEntries(
+    COUNTS.map((count) => [count, (old?.counted[count] ?? 0) + since(count)]),
+  ) as unknown as Counts;
+  return { namespace, name, seen, counted };
 }

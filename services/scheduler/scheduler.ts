@@ -19,6 +19,8 @@ const IDLE_TICK_MS = 500;
 const DRAIN_MS = 5_000;
 const CLEANUP_RETRY_MS = 1_000;
 const CLEANUP_RETRY_MAX_MS = 60_000;
+const PRUNE_EVERY_MS = 600_000;
+const PASSED_OVER = ['JOB_ALREADY_RUNNING', 'JOB_CONNECTION_INACTIVE', 'JOB_SLOT_TAKEN'];
 
 /** Runs sync jobs, starts scheduled ones and lets deleted sources go. */
 export function createScheduler(options: SchedulerOptions): Service {
@@ -30,6 +32,7 @@ class Scheduler {
   private readonly options: SchedulerOptions & SyncJobOptions;
   /** Steps and clean-ups under way: a source that hangs must hold up no other job. */
   private readonly underWay = new Map<string, Promise<void>>();
+  private prunedAt = 0;
 
   constructor(options: SchedulerOptions & SyncJobOptions) {
     this.options = options;
@@ -64,6 +67,8 @@ class Scheduler {
     for (const cleanup of await store.cleanups.due()) {
       this.start(`cleanup ${cleanup.id}`, () => this.letGo(cleanup));
     }
+    if (this.options.clock.now() - this.prunedAt > PRUNE_EVERY_MS)
+      this.start('prune', () => this.prune());
     const jobs = await store.jobs.open();
     for (const { id } of jobs) this.start(`job ${id}`, () => this.step(id));
     return jobs.length > 0;
@@ -73,7 +78,7 @@ class Scheduler {
   private async step(id: number): Promise<void> {
     const { store } = this.options;
     const job = await store.jobs.get(id);
-    if (job.status !== 'pending' && job.status !== 'running') return;
+    if (!['pending', 'running', 'incomplete'].includes(job.status)) return;
     await new SyncJob(this.options, job).step(await store.work.listWork());
   }
 
@@ -87,14 +92,22 @@ class Scheduler {
         ...(stream.namespace === undefined ? {} : { namespace: stream.namespace }),
       }));
       try {
-        const job = await store.jobs.create(connection.id, streams);
+        const job = await store.jobs.create(connection.id, streams, due);
         logger.info({ connection: connection.id, job: job.id }, 'scheduled sync');
       } catch (error) {
-        // It runs already, or was switched off this moment; it comes due again.
+        // It runs already, was switched off this moment, or another scheduler was first.
         const { code } = toPipelineError(error);
-        if (code !== 'JOB_ALREADY_RUNNING' && code !== 'JOB_CONNECTION_INACTIVE') throw error;
+        if (!PASSED_OVER.includes(code)) throw error;
       }
     }
+  }
+
+  private async prune(): Promise<void> {
+    const { store, policy, clock, logger } = this.options;
+    this.prunedAt = clock.now();
+    if (policy.historyMs === 0) return;
+    const jobs = await store.jobs.prune(policy.historyMs);
+    if (jobs > 0) logger.info({ jobs }, 'old jobs forgotten');
   }
 
   /** Retried until the source's server has done it: its slot may be in use for a while yet. */

@@ -3,7 +3,7 @@ import { metrics } from '../../core/observe/metrics.ts';
 import type { Logger } from '../../core/observe/logger.ts';
 import type { Clock } from '../../core/run/clock.ts';
 import { failureReason } from '../../core/store/failure-reason.ts';
-import type { FailureReason, Job } from '../../core/store/jobs.ts';
+import type { FailureReason, Job, StageMs } from '../../core/store/jobs.ts';
 import type { Store } from '../../core/store/store.ts';
 import type { ConnectionReport, ConnectionWork, SourceWork, Work } from '../../core/store/work.ts';
 import type { TimedReport } from '../../core/store/worker-store.ts';
@@ -12,14 +12,17 @@ import {
   captureVerdict,
   deliveryVerdict,
   failuresSince,
+  RETRY_GRACE_MS,
   standingFailures,
   topicsOf,
   topicsVerdict,
   type Verdict,
 } from './barrier.ts';
 import { addFigures, firstFigures, streamStats, type StreamFigures } from './job-figures.ts';
+import { afterFailedJob } from './failing-connection.ts';
+import { isWorthRetrying, type JobPolicy } from './job-policy.ts';
+import { addStages, stageShares, type SeenStages } from './job-stages.ts';
 
-const MAX_JOB_MS = 3 * 24 * 3_600_000;
 const FLUSH_AGAIN_MS = 10_000;
 const LOG_AGAIN_MS = 60_000;
 
@@ -28,6 +31,7 @@ export interface SyncJobOptions {
   readonly connectors: Connectors;
   readonly clock: Clock;
   readonly logger: Logger;
+  readonly policy: JobPolicy;
   /** Ends of all partitions of these topics as a committed reader sees them: "topic:partition" to
    * the offset after the last. */
   endOffsets(topics: string[]): Promise<Map<string, number>>;
@@ -41,9 +45,28 @@ interface Progress {
   readonly position: string | null;
   readonly targets: Readonly<Record<string, number>> | null;
   readonly figures: readonly StreamFigures[];
+  readonly stageMs: StageMs;
+  readonly seenStages: SeenStages;
   readonly flushedAt: number;
-  readonly logged: { readonly kind: string; readonly at: number };
+  readonly logged: { readonly kind: string; readonly at: number; readonly why: string };
+  /** Something does not answer: since when, when it was last met, and what. */
+  readonly failing: {
+    readonly since: number;
+    readonly last: number;
+    readonly cause: FailureReason;
+  } | null;
 }
+
+const NOT_BEGUN: Progress = {
+  position: null,
+  targets: null,
+  figures: [],
+  stageMs: {},
+  seenStages: {},
+  flushedAt: 0,
+  logged: { kind: '', at: 0, why: 'nothing was tried' },
+  failing: null,
+};
 
 /**
  * One step of a sync on a continuous connection, which is a barrier: the job succeeds when
@@ -52,33 +75,28 @@ interface Progress {
  */
 export class SyncJob {
   private readonly options: SyncJobOptions;
-  private readonly job: Job;
+  private job: Job;
   private progress: Progress;
 
   /** `job` as it stands now: notes of an earlier step that are missing would be made again. */
   constructor(options: SyncJobOptions, job: Job) {
     this.options = options;
     this.job = job;
-    this.progress = (job.progress as Progress | null) ?? {
-      position: null,
-      targets: null,
-      figures: [],
-      flushedAt: 0,
-      logged: { kind: '', at: 0 },
-    };
+    this.progress = { ...NOT_BEGUN, ...(job.progress as Partial<Progress> | null) };
   }
 
   async step(work: Work): Promise<void> {
-    const { job, options } = this;
-    const report = await options.store.work.connectionReport(job.connectionId);
-    if (job.status === 'pending') await this.begin(report);
+    const report = await this.options.store.work.connectionReport(this.job.connectionId);
+    if (this.job.status === 'incomplete' && !(await this.beginAgain(report))) return;
+    if (this.job.status === 'pending') await this.begin(report);
     else this.change({ figures: addFigures(this.progress.figures, report) });
-    const verdict = await this.advance(work, report).catch(whatFailed);
+    await this.measure(work, report);
+    const verdict = this.outOfPatience(await this.advance(work, report).catch(whatFailed));
     if (verdict.is === 'wait') await this.sayWhy(verdict.kind, verdict.why);
     await this.save();
     if (verdict.is === 'met') await this.end('succeeded', []);
     if (verdict.is === 'failed') {
-      await this.end('failed', await this.withStanding(verdict.failures, work, report));
+      await this.attemptFailed(await this.withStanding(verdict.failures, work, report));
     }
   }
 
@@ -100,15 +118,57 @@ export class SyncJob {
     await this.options.store.jobs.start(this.job.id);
     this.change({ figures: firstFigures(report) });
     await this.log(
-      this.job.configType === 'sync' ? 'sync started' : 'reset started: streams are copied anew',
+      this.job.configType === 'sync'
+        ? 'job: sync started'
+        : 'job: reset started: streams are copied anew',
     );
+  }
+
+  /** The barrier's mark stays: what was captured and delivered for it need not be again. */
+  private async beginAgain(report: TimedReport<ConnectionReport> | null): Promise<boolean> {
+    const { store, policy } = this.options;
+    if (!(await store.jobs.beginNextAttempt(this.job.id))) return false;
+    this.job = await store.jobs.get(this.job.id);
+    const { position, targets } = this.progress;
+    this.progress = { ...NOT_BEGUN, position, targets, figures: firstFigures(report) };
+    await this.log(`job: attempt ${this.job.attempt + 1} of ${policy.maxAttempts}`);
+    return true;
+  }
+
+  private async measure(work: Work, report: TimedReport<ConnectionReport> | null): Promise<void> {
+    const connection = work.connections.find((c) => c.connectionId === this.job.connectionId);
+    const source = connection && (await this.options.store.work.sourceReport(connection.sourceId));
+    const now: SeenStages = {
+      ...(source?.report.stageMs && { source: source.report.stageMs }),
+      ...(report?.report.stageMs && { delivery: report.report.stageMs }),
+    };
+    const { stageMs, seenStages, targets } = this.progress;
+    const spent = addStages(stageMs, seenStages, now, { capturing: targets === null });
+    this.change({ stageMs: spent, seenStages: now });
+  }
+
+  /** What fails is waited for while it may pass; a worker's next try looks well until it fails too. */
+  private outOfPatience(verdict: Verdict): Verdict {
+    const now = this.options.clock.now();
+    const { failing } = this.progress;
+    if (verdict.is !== 'wait') return verdict;
+    if (verdict.cause === undefined) {
+      if (failing !== null && now - failing.last > RETRY_GRACE_MS) this.change({ failing: null });
+      return verdict;
+    }
+    const since = failing?.since ?? now;
+    this.change({ failing: { since, last: now, cause: verdict.cause } });
+    if (now - since < this.options.policy.patienceMs) return verdict;
+    return { is: 'failed', failures: [verdict.cause] };
   }
 
   private async advance(
     work: Work,
     report: TimedReport<ConnectionReport> | null,
   ): Promise<Verdict> {
-    if (this.options.clock.now() - this.job.createdAt > MAX_JOB_MS) return timedOut();
+    if (this.options.clock.now() - this.job.createdAt > this.options.policy.maxJobMs) {
+      return timedOut(this.progress.logged.why);
+    }
     const connection = work.connections.find((c) => c.connectionId === this.job.connectionId);
     const source = work.sources.find((each) => each.sourceId === connection?.sourceId);
     if (connection === undefined || source === undefined) {
@@ -184,18 +244,34 @@ export class SyncJob {
     return failuresSince(this.job.createdAt, this.options.clock.now());
   }
 
+  private async attemptFailed(failures: readonly FailureReason[]): Promise<void> {
+    const { store, policy, logger } = this.options;
+    const { id, attempt, connectionId } = this.job;
+    if (attempt + 1 >= policy.maxAttempts || !isWorthRetrying(failures)) {
+      return this.end('failed', failures);
+    }
+    const wait = policy.retryInMs(attempt + 1);
+    for (const failure of failures) await this.log(`failed: ${failure.externalMessage}`);
+    await this.log(`job: attempt ${attempt + 1} failed; the next one in ${wait / 1000} s`);
+    if (!(await store.jobs.failAttempt(id, failures, wait))) return;
+    logger.warn({ connection: connectionId, job: id, attempt }, 'attempt failed');
+  }
+
   private async end(
     status: 'succeeded' | 'failed',
     failures: readonly FailureReason[],
   ): Promise<void> {
     const { store, logger } = this.options;
+    const { id, connectionId: connection } = this.job;
     for (const failure of failures) await this.log(`failed: ${failure.externalMessage}`);
-    const records = this.progress.figures.reduce((sum, stream) => sum + stream.records, 0);
-    if (status === 'succeeded') await this.log(`sync succeeded, ${records} records delivered`);
-    if (!(await store.jobs.finish(this.job.id, { status, failures }))) return;
-    const connection = this.job.connectionId;
+    const records = this.progress.figures.reduce((sum, { counted }) => sum + counted.records, 0);
+    const shares = stageShares(this.progress.stageMs);
+    if (shares !== '') await this.log(`job: time by stage: ${shares}`);
+    if (status === 'succeeded') await this.log(`job: sync succeeded, ${records} records delivered`);
+    if (!(await store.jobs.finish(id, { status, failures }))) return;
     metrics.jobs.inc({ connection, status });
-    logger.info({ connection, job: this.job.id, status, records }, 'sync ended');
+    logger.info({ connection, job: id, status, records }, 'sync ended');
+    if (status === 'failed') await afterFailedJob(this.options, connection);
   }
 
   /** A line when the reason changes, and once a minute while it stays. */
@@ -203,12 +279,12 @@ export class SyncJob {
     const now = this.options.clock.now();
     const { logged } = this.progress;
     if (kind === logged.kind && now - logged.at < LOG_AGAIN_MS) return;
-    this.change({ logged: { kind, at: now } });
+    this.change({ logged: { kind, at: now, why } });
     await this.log(why);
   }
 
   private log(line: string): Promise<void> {
-    return this.options.store.jobs.log(this.job.id, line);
+    return this.options.store.jobs.log(this.job.id, this.job.attempt, line);
   }
 
   private change(changes: Partial<Progress>): void {
@@ -217,11 +293,10 @@ export class SyncJob {
 
   private save(): Promise<void> {
     const { progress } = this;
-    return this.options.store.jobs.saveProgress(
-      this.job.id,
-      progress,
-      streamStats(progress.figures),
-    );
+    return this.options.store.jobs.saveProgress(this.job.id, progress, {
+      streamStats: streamStats(progress.figures),
+      stageMs: progress.stageMs,
+    });
   }
 }
 
@@ -229,7 +304,8 @@ export class SyncJob {
 function whatFailed(thrown: unknown): Verdict {
   const error: PipelineError = toPipelineError(thrown);
   if (error.spec.reaction === 'retry') {
-    return { is: 'wait', kind: error.code, why: `${error.code}: ${error.message}` };
+    const cause = failureReason(error.code, error.message);
+    return { is: 'wait', kind: error.code, why: `${error.code}: ${error.message}`, cause };
   }
   return { is: 'failed', failures: [failureReason(error.code, error.message)] };
 }
@@ -238,7 +314,7 @@ function isOf(partitionKey: string, topic: string): boolean {
   return partitionKey.slice(0, partitionKey.lastIndexOf(':')) === topic;
 }
 
-function timedOut(): Verdict {
-  const failure = failureReason('JOB_TIMED_OUT', 'the sync did not end within three days.');
-  return { is: 'failed', failures: [failure] };
+function timedOut(lastWait: string): Verdict {
+  const message = `the sync did not end in time; what it waited for last: ${lastWait}`;
+  return { is: 'failed', failures: [failureReason('JOB_TIMED_OUT', message)] };
 }

@@ -1,5 +1,6 @@
 import type { PipelineError } from '../../core/errors/pipeline-error.ts';
 import { metrics } from '../../core/observe/metrics.ts';
+import { StageClock } from '../../core/run/stage-clock.ts';
 import type {
   ConnectionReport,
   ConnectionStreamReport,
@@ -35,6 +36,8 @@ interface PartitionFigures {
 interface StreamFigures {
   records: number;
   bytes: number;
+  emittedRecords: number;
+  emittedBytes: number;
   watermarkMs: number;
   error?: ReportedError;
 }
@@ -47,6 +50,8 @@ export class DeliveryStatus {
   private readonly cursor = new ChangeCursor();
   private readonly streams = new Map<string, StreamFigures>();
   private partitions = new Map<string, PartitionFigures>();
+  private readonly stages = new StageClock(['kafka', 'write']);
+  private writingLanes = 0;
   private writer: DestinationWriter | null = null;
   private error: ReportedError | undefined;
 
@@ -54,7 +59,13 @@ export class DeliveryStatus {
     this.work = work;
     this.schemas = schemas;
     for (const stream of work.streams) {
-      this.streams.set(streamLabel(stream), { records: 0, bytes: 0, watermarkMs: 0 });
+      this.streams.set(streamLabel(stream), {
+        records: 0,
+        bytes: 0,
+        emittedRecords: 0,
+        emittedBytes: 0,
+        watermarkMs: 0,
+      });
     }
   }
 
@@ -62,6 +73,15 @@ export class DeliveryStatus {
     this.writer = writer;
     this.partitions = new Map();
     this.error = undefined;
+    this.writingLanes = 0;
+    this.stages.enter('kafka');
+  }
+
+  /** While any lane writes, the time is the destination's; else it is spent waiting for Kafka. */
+  writing(isBusy: boolean): void {
+    // A lane of an attempt that has failed may end after the next one began.
+    this.writingLanes = Math.max(0, this.writingLanes + (isBusy ? 1 : -1));
+    this.stages.enter(this.writingLanes > 0 ? 'write' : 'kafka');
   }
 
   opened(target: PartitionTarget, nextOffset: number): void {
@@ -87,7 +107,11 @@ export class DeliveryStatus {
       const partition = this.partitions.get(partitionKey(batch.target));
       if (partition === undefined) continue;
       partition.consumed = batch.nextOffset;
-      partition.accepted.push(this.measure(batch));
+      const accepted = this.measure(batch);
+      partition.accepted.push(accepted);
+      const figures = this.figures(batch.target);
+      figures.emittedRecords += accepted.records;
+      figures.emittedBytes += accepted.bytes;
     }
   }
 
@@ -99,6 +123,7 @@ export class DeliveryStatus {
 
   failed(error: PipelineError): void {
     this.writer = null;
+    this.stages.enter(null);
     metrics.errors.inc({ code: error.code });
     this.error = reported(error);
   }
@@ -113,6 +138,7 @@ export class DeliveryStatus {
         this.error === undefined ? (this.writer === null ? 'connecting' : 'running') : 'failed',
       partitions: [...this.partitions.values()].map((p) => this.partitionReport(p)),
       streams: this.work.streams.map((s) => this.streamReport(s)),
+      stageMs: this.stages.totals(),
       ...(this.error === undefined ? {} : { error: this.error }),
     };
   }
@@ -174,16 +200,12 @@ export class DeliveryStatus {
   }
 
   private streamReport(stream: { namespace: string; name: string }): ConnectionStreamReport {
-    const { records, bytes, watermarkMs, error } = this.streams.get(
-      streamLabel(stream),
-    ) as StreamFigures;
+    const { error, ...figures } = this.streams.get(streamLabel(stream)) as StreamFigures;
     return {
       namespace: stream.namespace,
       name: stream.name,
       phase: error === undefined ? 'running' : 'stopped',
-      records,
-      bytes,
-      watermarkMs,
+      ...figures,
       ...(error === undefined ? {} : { error }),
     };
   }

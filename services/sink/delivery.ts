@@ -55,6 +55,7 @@ export class Delivery {
       { length: options.writer.lanes },
       () =>
         new Lane(options.writer, {
+          busy: (isBusy) => options.status.writing(isBusy),
           written: (batches, seconds) => options.status.written(batches, seconds),
           streamStopped: (label, error) => this.stopStream(label, error),
         }),

@@ -4,6 +4,8 @@ import { joinViews } from '../../schemas/envelope/record-view.ts';
 import type { ChangeBatch, DestinationWriter } from '../../connectors/spi/destination.ts';
 
 export interface LaneHandler {
+  /** The lane begins to write, or has nothing to write any more. */
+  busy(isBusy: boolean): void;
   /** Batches that are accepted by the destination now, and how long the call took. */
   written(batches: readonly ChangeBatch[], seconds: number): void;
   /** One stream cannot go on; its waiting batches are dropped, to be read again from the topic. */
@@ -60,6 +62,7 @@ export class Lane {
 
   private async drain(): Promise<void> {
     this.busy = true;
+    this.handler.busy(true);
     try {
       while (this.waiting.length > 0) {
         await this.write(this.take());
@@ -69,6 +72,7 @@ export class Lane {
       this.failure = toPipelineError(error);
     }
     this.busy = false;
+    this.handler.busy(false);
     this.wake();
   }
 

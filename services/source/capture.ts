@@ -19,8 +19,9 @@ export interface CaptureOptions {
   /** Longest transaction the broker allows; a table's snapshot is one transaction. */
   readonly snapshotTransactionMs: number;
   topicOf(stream: StreamId): string;
-  /** Told when a batch has been taken over, and when it is committed. */
+  /** Told which stage begins, when a batch has been taken over, and when it is committed. */
   readonly watch: {
+    entered(stage: 'read' | 'kafka'): void;
     handedOver(batch: SourceBatch): void;
     committed(seconds: number): void;
   };
@@ -37,12 +38,14 @@ export async function capture(options: CaptureOptions): Promise<void> {
   let snapshotting = reader.progress().phase === 'snapshot';
   if (snapshotting) writer = await options.reopen(writer, options.snapshotTransactionMs);
   for (;;) {
+    watch.entered('read');
     const batch = await reader.next();
     if (batch === null) return;
     watch.handedOver(batch);
     const parts = topicParts(batch, options);
     await failpoint('source.before_produce');
     const started = performance.now();
+    watch.entered('kafka');
     if (batch.state === null) {
       await writer.append(parts);
       reader.acknowledge(batch);

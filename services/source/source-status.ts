@@ -3,11 +3,13 @@ import { metrics } from '../../core/observe/metrics.ts';
 import type { ReportedError, SourceReport, SourceWork } from '../../core/store/work.ts';
 import type { SourceBatch, SourceProgress, SourceReader } from '../../connectors/spi/source.ts';
 import { streamLabel } from '../../schemas/catalog/stream-id.ts';
+import { CaptureStages } from './capture-stages.ts';
 
 /** What a source's runner tells the control plane and the metrics: counts, lag, progress, errors. */
 export class SourceStatus {
   private readonly work: SourceWork;
   private readonly labels: { source: string; connector: string };
+  private readonly stages = new CaptureStages();
   private readonly stoppedAt = new Map<string, number>();
   private records = 0;
   private bytes = 0;
@@ -30,6 +32,10 @@ export class SourceStatus {
     this.inFlight = false;
     this.pending = { records: 0, bytes: 0 };
     this.error = undefined;
+  }
+
+  entered(stage: 'read' | 'kafka'): void {
+    this.stages.enter(stage);
   }
 
   /** `next` has handed a batch over that is not committed yet; it may be one of several in a
@@ -55,6 +61,7 @@ export class SourceStatus {
 
   failed(error: PipelineError): void {
     this.reader = null;
+    this.stages.enter(null);
     this.error = { code: error.code, message: error.message, at: Date.now() };
     metrics.errors.inc({ code: error.code });
   }
@@ -81,6 +88,7 @@ export class SourceStatus {
           ? {}
           : { error: { ...stream.error, at: this.stopTime(streamLabel(stream.stream)) } }),
       })),
+      stageMs: this.stages.totals(),
       ...(this.error === undefined ? {} : { error: this.error }),
       ...(progress?.waitingFor === undefined ? {} : { waitingFor: progress.waitingFor }),
     };

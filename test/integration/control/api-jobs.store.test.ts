@@ -40,6 +40,7 @@ describe('syncs and jobs', () => {
               bytesCommitted: 0,
             },
             streamStats: [],
+            stageMs: {},
           },
           logs: { logLines: [] },
         },

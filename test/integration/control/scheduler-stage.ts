@@ -1,5 +1,7 @@
+import { loadSettings } from '../../../core/config/settings.ts';
 import { createLogger } from '../../../core/observe/logger.ts';
 import type { Store } from '../../../core/store/store.ts';
+import { jobPolicy, type JobPolicy } from '../../../services/scheduler/job-policy.ts';
 import { createScheduler } from '../../../services/scheduler/scheduler.ts';
 import { fakeConnectors, type FakeConnectors } from './fake-connectors.ts';
 
@@ -8,6 +10,7 @@ export class Stage {
   readonly store: Store;
   readonly fake: FakeConnectors = fakeConnectors();
   ends = new Map([['orders:0', 0]]);
+  policy: JobPolicy = jobPolicy(loadSettings({}));
   endsAskedFor: string[][] = [];
   private readonly running: { abort: AbortController; done: Promise<void> }[] = [];
 
@@ -22,6 +25,7 @@ export class Stage {
       store: this.store,
       connectors: this.fake,
       owner,
+      policy: this.policy,
       logger: createLogger({ level: 'silent', service: 'scheduler' }),
       endOffsets: (topics) => {
         this.endsAskedFor.push(topics);

@@ -77,6 +77,7 @@ class Recorder {
 function laneOn(recorder: Recorder): { lane: Lane; stopped: string[] } {
   const stopped: string[] = [];
   const lane = new Lane(recorder.writer, {
+    busy: () => undefined,
     written: () => undefined,
     streamStopped: (label, error) => stopped.push(`${label} ${error.code}`),
   });
