@@ -105,6 +105,15 @@ export const SETTINGS = {
     secret: true,
     description: 'Bearer token that every call but health must carry; none is asked when not set.',
   },
+  HEADRACE_API_REQUESTS_PER_SECOND: {
+    type: 'integer',
+    default: 1000,
+    min: 1,
+    max: 1_000_000,
+    secret: false,
+    description:
+      'Requests that one caller may make in a second; a fiftieth of it may log in to other servers (check, discover).',
+  },
   HEADRACE_OUTGOING_ALLOW: {
     type: 'list',
     default: null,

@@ -1,5 +1,7 @@
 import { join } from 'node:path';
+import { AccessTokens } from './access-tokens.ts';
 import { Actors } from './actors.ts';
+import { AuditLog } from './audit-log.ts';
 import { Cleanups } from './cleanups.ts';
 import { Connections } from './connections.ts';
 import type { Database } from './database.ts';
@@ -16,6 +18,8 @@ export interface Store {
   readonly connections: Connections;
   readonly jobs: Jobs;
   readonly cleanups: Cleanups;
+  readonly tokens: AccessTokens;
+  readonly audit: AuditLog;
   readonly work: WorkerStore;
   /** Rejects with CFG_STORE_UNAVAILABLE while the database does not answer. */
   ping(): Promise<void>;
@@ -61,6 +65,8 @@ function assemble(database: Database, sealer: Sealer): Store {
     connections: new Connections(database),
     jobs: new Jobs(database),
     cleanups: new Cleanups(database, sealer),
+    tokens: new AccessTokens(database),
+    audit: new AuditLog(database),
     work: new WorkerStore(database, sealer),
     async ping() {
       await database.query(`SELECT 1`);

@@ -4,6 +4,7 @@ import type { Connectors } from '../../connectors/registry.ts';
 import type { Logger } from '../../core/observe/logger.ts';
 import { DEFAULT_WORKSPACE_ID } from '../../core/store/workspaces.ts';
 import type { Store } from '../../core/store/store.ts';
+import { CATALOG_LIMIT_BYTES } from './http-server.ts';
 import { bodyReader } from './request-body.ts';
 
 /** What the routes of the configuration API work with. */
@@ -21,10 +22,21 @@ export function addCall<S extends TSchema>(
   answer: (body: Static<S>) => Promise<object | undefined>,
 ): void {
   const read = bodyReader(request);
-  app.post(`/api/v1/${path}`, async (incoming, reply) => {
-    const result = await answer(read(incoming.body));
-    return result === undefined ? reply.code(204).send() : reply.send(result);
-  });
+  app.post(
+    `/api/v1/${path}`,
+    { config: { body: request }, ...roomFor(request) },
+    async (incoming, reply) => {
+      const result = await answer(read(incoming.body));
+      return result === undefined ? reply.code(204).send() : reply.send(result);
+    },
+  );
+}
+
+/** More room for a body whose shape has a catalog. */
+export function roomFor(request: TSchema): { bodyLimit?: number } {
+  const { properties = {} } = request as { properties?: object };
+  const carriesCatalog = 'syncCatalog' in properties || 'configurations' in properties;
+  return carriesCatalog ? { bodyLimit: CATALOG_LIMIT_BYTES } : {};
 }
 
 /** A workspace by id or by slug. Throws API_NOT_FOUND. */

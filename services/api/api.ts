@@ -1,6 +1,8 @@
 import type { FastifyInstance } from 'fastify';
+import { addAccessRoutes } from './access-routes.ts';
 import { addActorRoutes } from './actor-routes.ts';
 import type { ApiContext } from './api-context.ts';
+import { auditCalls } from './audit.ts';
 import { addConnectionRoutes } from './connection-routes.ts';
 import { addDefinitionRoutes } from './definition-routes.ts';
 import { addHealthRoutes } from './health-server.ts';
@@ -11,6 +13,7 @@ import {
   type HttpSettings,
 } from './http-server.ts';
 import { addJobRoutes } from './job-routes.ts';
+import { addOpenApiRoutes, noteRoutes } from './openapi.ts';
 import { addResetRoutes } from './reset-routes.ts';
 import { addPublicApi } from './public-api.ts';
 import { addRegistryRoutes, type RegistryReader } from './registry-routes.ts';
@@ -26,18 +29,23 @@ export interface ApiOptions extends ApiContext {
 
 /** Airbyte's configuration API of 0.50 over our store. Throws CFG_TOKEN_REQUIRED. */
 export function createApi(options: ApiOptions): FastifyInstance {
-  const app = createHttpServer(options.settings, options.logger);
+  const { settings, logger, store } = options;
+  const app = createHttpServer(settings, logger, store.tokens);
+  noteRoutes(app);
+  auditCalls(app, store.audit, logger);
   app.get('/api/v1/health', async () => {
-    await options.store.ping();
+    await store.ping();
     return { available: true };
   });
-  addHealthRoutes(app, { ready: () => options.store.ping() });
+  addHealthRoutes(app, { ready: () => store.ping() });
+  addOpenApiRoutes(app);
+  addAccessRoutes(app, options, settings.apiToken);
   addWorkspaceRoutes(app, options);
   addDefinitionRoutes(app, options);
   addActorRoutes(app, options);
   addConnectionRoutes(app, options);
   addJobRoutes(app, options);
-  addPublicApi(app, options, options.settings.apiToken);
+  addPublicApi(app, options);
   addResetRoutes(app, options);
   addStateRoutes(app, options);
   addWebBackendRoutes(app, options);

@@ -12,6 +12,8 @@ export interface ErrorAnswer {
   /** What the person who reads it is to do. */
   readonly fix: string;
   readonly id?: string | number;
+  /** Seconds until another try can succeed. */
+  readonly retryAfter?: number;
   readonly validationErrors?: readonly ValidationError[];
 }
 
@@ -20,7 +22,7 @@ export interface ErrorAnswer {
 export function errorAnswer(thrown: unknown): { status: number; body: ErrorAnswer } {
   const error = toPipelineError(thrown);
   const known = error.code !== 'BUG_UNEXPECTED';
-  const id = error.details['id'];
+  const { id, retryAfter } = error.details;
   return {
     status: ERROR_CODES[error.code].http,
     body: {
@@ -31,6 +33,7 @@ export function errorAnswer(thrown: unknown): { status: number; body: ErrorAnswe
       rootCauseExceptionStack: [],
       fix: ERROR_CODES[error.code].fix,
       ...(typeof id === 'string' || typeof id === 'number' ? { id } : {}),
+      ...(typeof retryAfter === 'number' ? { retryAfter } : {}),
       ...(error instanceof InvalidRequest ? { validationErrors: error.validationErrors } : {}),
     },
   };

@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify';
 import { toPipelineError } from '../../core/errors/pipeline-error.ts';
+import type { AccessTokens } from '../../core/store/access-tokens.ts';
 import type { Logger } from '../../core/observe/logger.ts';
 import { exposition, metricsRegistry } from '../../core/observe/metrics.ts';
 import {
@@ -12,13 +13,15 @@ import {
 export interface HealthOptions {
   readonly settings: HttpSettings;
   readonly logger: Logger;
+  /** Named tokens that may read metrics, beside HEADRACE_API_TOKEN. */
+  readonly tokens?: Pick<AccessTokens, 'find'>;
   /** Rejects with what the role waits for while it cannot do its work. */
   ready(): Promise<void>;
 }
 
 /** What every role serves on its own HEADRACE_API_PORT: is it alive, can it work, metrics. */
 export function createHealthServer(options: HealthOptions): HttpService {
-  const app = createHttpServer(options.settings, options.logger);
+  const app = createHttpServer(options.settings, options.logger, options.tokens);
   addHealthRoutes(app, options);
   app.get('/api/v1/health', () => ({ available: true }));
   return httpService('health', app, options.settings, options.logger);

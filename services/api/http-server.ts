@@ -1,14 +1,20 @@
-import { timingSafeEqual, createHash } from 'node:crypto';
-import { isIP } from 'node:net';
 import { fastify, type FastifyInstance, type FastifyRequest } from 'fastify';
 import type { Settings } from '../../core/config/settings.ts';
 import { PipelineError } from '../../core/errors/pipeline-error.ts';
 import type { Logger } from '../../core/observe/logger.ts';
 import type { Service } from '../../core/run/service.ts';
+import type { AccessTokens } from '../../core/store/access-tokens.ts';
+import { guardAccess, refuseOpenDoor } from './access.ts';
 import { errorAnswer } from './error-answer.ts';
+import { RequestLimits } from './request-limits.ts';
 
-/** A wide catalog is several megabytes. */
-const BODY_LIMIT_BYTES = 64 << 20;
+const BODY_LIMIT_BYTES = 1 << 20;
+/** Of calls that carry a catalog: a wide one is several megabytes. */
+export const CATALOG_LIMIT_BYTES = 64 << 20;
+/** A request that has not arrived by then is cut off. */
+const ARRIVAL_LIMIT_MS = 30_000;
+const MAX_CONNECTIONS = 1000;
+const MAX_JSON_DEPTH = 64;
 
 /** Where clients ask for a token; the SDK joins a relative address to its base in three ways. They
  * check the secret themselves. */
@@ -19,35 +25,43 @@ export const TOKEN_PATHS = [
   '/api/public/v1/v1/applications/token',
 ];
 
-/** Routes that answer without a token: probes of orchestrators carry none. */
-const OPEN_PATHS = new Set([
-  '/api/v1/health',
-  '/api/public/v1/health',
-  '/health/live',
-  '/health/ready',
-  ...TOKEN_PATHS,
-]);
-
-export type HttpSettings = Pick<Settings, 'apiHost' | 'apiPort' | 'apiToken'>;
+export type HttpSettings = Pick<
+  Settings,
+  'apiHost' | 'apiPort' | 'apiToken' | 'apiRequestsPerSecond'
+>;
 
 /**
  * A Fastify instance with the habits of Airbyte's clients: trailing slashes, empty bodies under a
- * JSON content type, JSON under any or no content type; every error is JSON with a `message`.
+ * JSON content type, JSON under any or no content type; every error is JSON with a `message`. Slow,
+ * large and many requests have their bounds.
  */
-export function createHttpServer(settings: HttpSettings, logger: Logger): FastifyInstance {
+export function createHttpServer(
+  settings: HttpSettings,
+  logger: Logger,
+  tokens?: Pick<AccessTokens, 'find'>,
+): FastifyInstance {
   refuseOpenDoor(settings);
   const app = fastify({
     bodyLimit: BODY_LIMIT_BYTES,
+    requestTimeout: ARRIVAL_LIMIT_MS,
+    http: { headersTimeout: ARRIVAL_LIMIT_MS, connectionsCheckingInterval: 5000 },
     // Idle keep-alive connections would hold a drain for as long as their clients like.
     forceCloseConnections: 'idle',
     routerOptions: { ignoreTrailingSlash: true },
   });
   acceptAnyContentType(app);
-  if (settings.apiToken !== null) requireToken(app, settings.apiToken);
+  app.server.maxConnections = MAX_CONNECTIONS;
+  app.addHook('onSend', async (_request, reply, payload) => {
+    reply.header('cache-control', 'no-store').header('x-content-type-options', 'nosniff');
+    return payload;
+  });
+  const limits = new RequestLimits(settings.apiRequestsPerSecond);
+  guardAccess(app, { ...settings, limits, ...(tokens && { tokens }) });
   app.setErrorHandler(async (thrown, request, reply) => {
     const error = clientError(thrown);
     const { status, body } = errorAnswer(error);
-    if (status >= 500) logger.error({ err: error, path: request.url }, 'request failed');
+    if (status >= 500) logger.error({ err: error, path: pathOf(request) }, 'request failed');
+    if (body.retryAfter !== undefined) reply.header('retry-after', body.retryAfter);
     await reply.code(status).send(body);
   });
   app.setNotFoundHandler((request) => {
@@ -117,20 +131,6 @@ function aborted(signal: AbortSignal): Promise<void> {
   });
 }
 
-/** Anyone who reaches the port owns every database behind it: loopback only, or a token. */
-function refuseOpenDoor({ apiHost, apiToken }: HttpSettings): void {
-  const loopback =
-    apiHost === 'localhost' ||
-    apiHost === '::1' ||
-    (isIP(apiHost) === 4 && apiHost.startsWith('127.'));
-  if (loopback || apiToken !== null) return;
-  throw new PipelineError(
-    'CFG_TOKEN_REQUIRED',
-    `HEADRACE_API_HOST is ${apiHost}, which is not a loopback address, and no token is set`,
-    { details: { host: apiHost } },
-  );
-}
-
 function acceptAnyContentType(app: FastifyInstance): void {
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('*', { parseAs: 'string' }, (request, text, done) => {
@@ -154,38 +154,36 @@ function parseBody(contentType: string, text: string): unknown {
 /** An empty body is an empty object. Throws API_MALFORMED_JSON; the text is not quoted in it. */
 export function parseJson(text: string): unknown {
   if (text.trim() === '') return {};
+  let parsed: unknown;
   try {
-    return JSON.parse(text) as unknown;
+    parsed = JSON.parse(text);
   } catch {
     throw new PipelineError('API_MALFORMED_JSON', 'Invalid json in the body of the request');
   }
+  refuseStrangeJson(parsed);
+  return parsed;
 }
 
-function requireToken(app: FastifyInstance, token: string): void {
-  app.addHook('onRequest', (request, _reply, done) => {
-    if (OPEN_PATHS.has(pathOf(request).replace(/(?<=.)\/$/, ''))) return done();
-    const given = givenToken(request.headers.authorization ?? '');
-    if (given !== null && isToken(given, token)) return done();
-    done(new PipelineError('API_UNAUTHORIZED', 'The token is missing or wrong'));
-  });
-}
-
-/** `Bearer <token>`, or the password of `Basic`: registry clients know no other way. */
-export function givenToken(header: string): string | null {
-  const [scheme = '', value = ''] = header.split(' ', 2);
-  if (scheme.toLowerCase() === 'bearer') return value;
-  if (scheme.toLowerCase() !== 'basic') return null;
-  const pair = Buffer.from(value, 'base64').toString('utf8');
-  return pair.includes(':') ? pair.slice(pair.indexOf(':') + 1) : null;
-}
-
-/** Compares in a time that says nothing about the token. */
-export function isToken(given: string, token: string): boolean {
-  return timingSafeEqual(digest(given), digest(token));
-}
-
-function digest(text: string): Buffer {
-  return createHash('sha256').update(text).digest();
+/** Values nested so deep that walking them overflows the stack, and names that change what an object
+ * is rather than what it holds. */
+function refuseStrangeJson(parsed: unknown): void {
+  let level: unknown[] = [parsed];
+  for (let depth = 0; level.length > 0; depth++) {
+    if (depth > MAX_JSON_DEPTH) {
+      throw new PipelineError(
+        'API_INVALID_REQUEST',
+        `The body is nested deeper than ${MAX_JSON_DEPTH}`,
+      );
+    }
+    const objects = level.filter((each) => typeof each === 'object' && each !== null) as object[];
+    if (objects.some((each) => Object.hasOwn(each, '__proto__'))) {
+      throw new PipelineError(
+        'API_INVALID_REQUEST',
+        'The body has a field that is called __proto__',
+      );
+    }
+    level = objects.flatMap((each) => Object.values(each) as unknown[]);
+  }
 }
 
 function pathOf(request: FastifyRequest): string {
@@ -197,5 +195,10 @@ function clientError(thrown: unknown): unknown {
   const { statusCode, code } = thrown as { statusCode?: number; code?: string };
   const refused = code?.startsWith('FST_') === true && statusCode !== undefined && statusCode < 500;
   if (thrown instanceof PipelineError || !refused) return thrown;
-  return new PipelineError('API_INVALID_REQUEST', (thrown as Error).message, { cause: thrown });
+  const tooLarge = statusCode === 413;
+  return new PipelineError(
+    tooLarge ? 'API_TOO_LARGE' : 'API_INVALID_REQUEST',
+    (thrown as Error).message,
+    { cause: thrown },
+  );
 }

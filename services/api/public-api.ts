@@ -2,7 +2,8 @@ import type { FastifyInstance } from 'fastify';
 import { PipelineError } from '../../core/errors/pipeline-error.ts';
 import type { ApiContext } from './api-context.ts';
 import { errorAnswer } from './error-answer.ts';
-import { givenToken, isToken, TOKEN_PATHS } from './http-server.ts';
+import { givenToken } from './access.ts';
+import { TOKEN_PATHS } from './http-server.ts';
 import { addPublicActors } from './public-actors.ts';
 import { addPublicConnections } from './public-connections.ts';
 import { addPublicJobs } from './public-jobs.ts';
@@ -12,21 +13,20 @@ import { page } from './public-page.ts';
 const EXPIRES_IN_SECONDS = 3600;
 
 /** Airbyte's newer REST interface, for the clients that speak it; the same objects in other words. */
-export function addPublicApi(
-  app: FastifyInstance,
-  context: ApiContext,
-  apiToken: string | null,
-): void {
+export function addPublicApi(app: FastifyInstance, context: ApiContext): void {
   for (const path of TOKEN_PATHS) {
     app.post(path, async (request) => {
       const { client_secret: inBody } = (request.body ?? {}) as { client_secret?: unknown };
       const given =
         typeof inBody === 'string' ? inBody : givenToken(request.headers.authorization ?? '');
-      if (apiToken !== null && (given === null || !isToken(given, apiToken))) {
+      if ((await app.tokenHolder(request, given)) === null) {
         throw new PipelineError('API_UNAUTHORIZED', 'The client secret is missing or wrong');
       }
-      const token = apiToken ?? 'none';
-      return { access_token: token, token_type: 'Bearer', expires_in: EXPIRES_IN_SECONDS };
+      return {
+        access_token: given ?? 'none',
+        token_type: 'Bearer',
+        expires_in: EXPIRES_IN_SECONDS,
+      };
     });
   }
   app.register(

@@ -130,7 +130,8 @@ function makeApi({ settings, log, store, kafka }: Program): Service {
 }
 
 function healthService({ settings, log, store }: Program): Service {
-  return createHealthServer({ settings, logger: log, ready: () => store.ping() });
+  const { tokens } = store;
+  return createHealthServer({ settings, logger: log, tokens, ready: () => store.ping() });
 }
 
 /** What a source may hold that is not committed, or a sink that is not durable. It lies in memory up

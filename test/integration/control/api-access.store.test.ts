@@ -29,7 +29,7 @@ it('asks for the token everywhere but on health', async () => {
 });
 
 it('refuses to listen beyond loopback without a token', () => {
-  const settings = { apiHost: '0.0.0.0', apiPort: 0, apiToken: null };
+  const settings = { apiHost: '0.0.0.0', apiPort: 0, apiToken: null, apiRequestsPerSecond: 1000 };
   const ready = () => Promise.resolve();
   expect(() => createHealthServer({ settings, logger, ready })).toThrow(/no token is set/);
   createHealthServer({ settings: { ...settings, apiToken: 't' }, logger, ready });
@@ -40,7 +40,12 @@ it('names the port that is taken', async () => {
   const other = createServer().listen(0, '127.0.0.1');
   await once(other, 'listening');
   const { port } = other.address() as { port: number };
-  const settings = { apiHost: '127.0.0.1', apiPort: port, apiToken: null };
+  const settings = {
+    apiHost: '127.0.0.1',
+    apiPort: port,
+    apiToken: null,
+    apiRequestsPerSecond: 1000,
+  };
   const server = createHealthServer({ settings, logger, ready: () => Promise.resolve() });
   const failed = server.run(new AbortController().signal);
   await expect(failed).rejects.toMatchObject({
@@ -53,7 +58,7 @@ it('names the port that is taken', async () => {
 it('says what a role waits for until it is ready', async () => {
   let waiting = true;
   const server = createHealthServer({
-    settings: { apiHost: '127.0.0.1', apiPort: 0, apiToken: null },
+    settings: { apiHost: '127.0.0.1', apiPort: 0, apiToken: null, apiRequestsPerSecond: 1000 },
     logger,
     ready: () =>
       waiting

@@ -30,7 +30,11 @@ export interface ApiFixture extends AsyncDisposable {
 
 /** The API on a port of its own over a real store; connectors are fakes of our own interface. */
 export async function apiContext(
-  options: Partial<Pick<ApiOptions, 'registry'>> & { token?: string; store?: Store } = {},
+  options: Partial<Pick<ApiOptions, 'registry'>> & {
+    token?: string;
+    store?: Store;
+    requestsPerSecond?: number;
+  } = {},
 ): Promise<ApiFixture> {
   const owned = options.store === undefined ? await embeddedStore() : null;
   const store = options.store ?? (owned as { store: Store }).store;
@@ -39,7 +43,12 @@ export async function apiContext(
     store,
     connectors: fake,
     logger: createLogger({ level: 'silent', service: 'api' }),
-    settings: { apiHost: '127.0.0.1', apiPort: 0, apiToken: options.token ?? null },
+    settings: {
+      apiHost: '127.0.0.1',
+      apiPort: 0,
+      apiToken: options.token ?? null,
+      apiRequestsPerSecond: options.requestsPerSecond ?? 100_000,
+    },
     ...(options.registry && { registry: options.registry }),
   });
   const abort = new AbortController();

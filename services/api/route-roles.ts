@@ -1,0 +1,103 @@
+import type { Role } from '../../core/store/access-tokens.ts';
+
+/** What a caller must be: `open` asks nothing, for probes carry no token and a token call checks its
+ * secret itself. */
+export type Access = Role | 'open';
+
+/** `METHOD pattern` of every route; see `accessOf`. */
+export const ROUTE_ACCESS: ReadonlyMap<string, Access> = new Map([
+  ...each('open', [
+    'GET /health/live',
+    'GET /health/ready',
+    'GET /api/v1/health',
+    'GET /api/public/v1/health',
+    'POST /applications/token',
+    'POST /api/v1/applications/token',
+    'POST /api/public/v1/applications/token',
+    'POST /api/public/v1/v1/applications/token',
+  ]),
+  ...each('viewer', [
+    'GET /metrics',
+    'GET /api/v1/openapi',
+    'GET /api/public/v1/openapi',
+    'GET /subjects',
+    'GET /subjects/:subject/versions',
+    'GET /subjects/:subject/versions/:version',
+    'GET /schemas/types',
+    'GET /schemas/ids/:id',
+    'GET /config',
+    'GET /api/v1/jobs/list',
+  ]),
+  ...each(
+    'viewer',
+    publicApi('GET', ['workspaces', 'sources', 'destinations', 'connections', 'jobs']),
+  ),
+  ...each('operator', ['POST /api/public/v1/jobs', 'DELETE /api/public/v1/jobs/:id']),
+  ...['sources', 'destinations', 'connections'].flatMap((kind) =>
+    each('admin', [
+      `POST /api/public/v1/${kind}`,
+      `PATCH /api/public/v1/${kind}/:id`,
+      `DELETE /api/public/v1/${kind}/:id`,
+    ]),
+  ),
+  ...each('admin', ['PUT /api/public/v1/sources/:id', 'PUT /api/public/v1/destinations/:id']),
+  ...calls('viewer', 'workspaces', ['list', 'get', 'get_by_slug']),
+  ...calls('viewer', 'source_definitions', ['list', 'list_for_workspace', 'list_latest', 'get']),
+  ...calls('viewer', 'destination_definitions', [
+    'list',
+    'list_for_workspace',
+    'list_latest',
+    'get',
+  ]),
+  ...calls('viewer', 'source_definition_specifications', ['get']),
+  ...calls('viewer', 'destination_definition_specifications', ['get']),
+  ...['sources', 'destinations'].flatMap((kind) => [
+    ...calls('viewer', kind, ['get', 'list', 'search']),
+    ...calls('operator', kind, ['check_connection']),
+    ...calls('admin', kind, ['create', 'update', 'partial_update', 'clone', 'delete']),
+    ...calls('admin', kind, ['check_connection_for_update']),
+  ]),
+  ...calls('operator', 'sources', ['discover_schema']),
+  // These take a configuration from outside: whoever may try one may reach any server from here.
+  ...calls('admin', 'scheduler/sources', ['check_connection', 'discover_schema']),
+  ...calls('admin', 'scheduler/destinations', ['check_connection']),
+  ...calls('viewer', 'connections', ['get', 'list', 'list_all', 'search', 'status']),
+  ...calls('operator', 'connections', ['sync']),
+  ...calls('admin', 'connections', ['create', 'update', 'delete']),
+  ...['reset', 'clear', 'refresh'].flatMap((word) =>
+    calls('operator', 'connections', [word, `${word}/stream`]),
+  ),
+  ...calls('viewer', 'jobs', ['get', 'get_light', 'get_without_logs', 'list']),
+  ...calls('viewer', 'jobs', ['get_last_replication_job']),
+  ...calls('operator', 'jobs', ['create', 'cancel']),
+  ...calls('viewer', 'state', ['get']),
+  ...calls('viewer', 'web_backend', ['connections/get', 'connections/list', 'geographies/list']),
+  ...calls('admin', 'web_backend', ['connections/create', 'connections/update']),
+  ...calls('admin', 'tokens', ['create', 'list', 'revoke']),
+  ...calls('admin', 'audit', ['list']),
+]);
+
+/** What a route asks for. One that is not in the table is for administrators alone: forgetting it
+ * must not open it (a test fails until it is entered). */
+export function accessOf(method: string, pattern: string): Access {
+  const asked = method === 'HEAD' ? 'GET' : method;
+  return ROUTE_ACCESS.get(`${asked} ${pattern}`) ?? 'admin';
+}
+
+function each(access: Access, routes: readonly string[]): [string, Access][] {
+  return routes.map((route) => [route, access]);
+}
+
+function calls(role: Role, family: string, names: readonly string[]): [string, Access][] {
+  return each(
+    role,
+    names.map((name) => `POST /api/v1/${family}/${name}`),
+  );
+}
+
+function publicApi(method: string, families: readonly string[]): string[] {
+  return families.flatMap((family) => [
+    `${method} /api/public/v1/${family}`,
+    `${method} /api/public/v1/${family}/:id`,
+  ]);
+}
