@@ -1,8 +1,9 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { PGlite, type Transaction } from '@electric-sql/pglite';
+import { Worker } from 'node:worker_threads';
 import { PipelineError } from '../errors/pipeline-error.ts';
 import type { Database, Queryable } from './database.ts';
+import type { StoreAnswer, StoreCall, StoreRequest } from './embedded-messages.ts';
 import { storeError } from './errors.ts';
 
 /**
@@ -12,44 +13,117 @@ import { storeError } from './errors.ts';
 export async function openEmbeddedDatabase(folder: string): Promise<Database> {
   await mkdir(folder, { recursive: true });
   const lock = await lockFolder(folder);
+  const thread = new StoreThread(join(folder, 'data'));
   try {
-    const pglite = await PGlite.create({ dataDir: join(folder, 'data') });
-    return {
-      ...queryable(pglite),
-      transaction: (work) =>
-        pglite
-          .transaction((tx) => work(queryable(tx)))
-          .catch((error: unknown) => {
-            throw storeError(error);
-          }) as ReturnType<typeof work>,
-      async close() {
-        if (pglite.closed) return;
-        await pglite.close().finally(() => lock.release());
-      },
-    };
+    await thread.opened;
   } catch (error) {
+    await thread.terminate();
     lock.release();
     throw storeError(error);
   }
-}
-
-function queryable(client: PGlite | Transaction): Queryable {
   return {
-    async query<Row extends object>(sql: string, params?: readonly unknown[]) {
+    ...queryable(thread, null),
+    transaction: (work) => inTransaction(thread, work),
+    async close() {
+      if (thread.ended) return;
       try {
-        return (await client.query<Row>(sql, params as unknown[])).rows;
-      } catch (error) {
-        throw storeError(error);
-      }
-    },
-    async script(sql) {
-      try {
-        await client.exec(sql);
-      } catch (error) {
-        throw storeError(error);
+        await thread.call({ kind: 'close' });
+      } finally {
+        await thread.terminate();
+        lock.release();
       }
     },
   };
+}
+
+async function inTransaction<T>(
+  thread: StoreThread,
+  work: (tx: Queryable) => Promise<T>,
+): Promise<T> {
+  const transaction = (await thread.call({ kind: 'begin' })) as number;
+  let result: T;
+  try {
+    result = await work(queryable(thread, transaction));
+  } catch (error) {
+    await thread.call({ kind: 'rollback', transaction });
+    throw storeError(error);
+  }
+  await thread.call({ kind: 'commit', transaction });
+  return result;
+}
+
+function queryable(thread: StoreThread, transaction: number | null): Queryable {
+  return {
+    async query<Row extends object>(sql: string, params: readonly unknown[] = []) {
+      return (await thread.call({ kind: 'query', transaction, sql, params })) as Row[];
+    },
+    async script(sql) {
+      await thread.call({ kind: 'script', transaction, sql });
+    },
+  };
+}
+
+interface Pending {
+  resolve(value: unknown): void;
+  reject(error: PipelineError): void;
+}
+
+/** The thread that holds the database, and the calls it has not answered. */
+class StoreThread {
+  /** Settles when the database is open, or cannot be. */
+  readonly opened: Promise<unknown>;
+  ended = false;
+  private readonly worker: Worker;
+  private readonly pending = new Map<number, Pending>();
+  private last = 0;
+
+  constructor(dataDir: string) {
+    const entry = new URL('./embedded-thread.ts', import.meta.url);
+    this.worker = new Worker(entry, { workerData: { dataDir } });
+    this.worker.on('message', (answer: StoreAnswer) => this.receive(answer));
+    this.worker.on('error', (error) => this.lose(error));
+    this.worker.on('exit', () => this.lose(null));
+    this.opened = this.expect(0);
+  }
+
+  call(call: StoreCall): Promise<unknown> {
+    if (this.ended) return Promise.reject(lost(null));
+    const id = ++this.last;
+    this.worker.postMessage({ id, call } satisfies StoreRequest);
+    return this.expect(id);
+  }
+
+  async terminate(): Promise<void> {
+    this.ended = true;
+    await this.worker.terminate();
+  }
+
+  private expect(id: number): Promise<unknown> {
+    this.worker.ref();
+    return new Promise((resolve, reject) => this.pending.set(id, { resolve, reject }));
+  }
+
+  private receive(answer: StoreAnswer): void {
+    const waiting = this.pending.get(answer.id);
+    this.pending.delete(answer.id);
+    // An idle store keeps no process alive.
+    if (this.pending.size === 0) this.worker.unref();
+    if ('value' in answer) waiting?.resolve(answer.value);
+    else waiting?.reject(storeError(Object.assign(new Error(answer.error.message), answer.error)));
+  }
+
+  private lose(error: Error | null): void {
+    this.ended = true;
+    for (const { reject } of this.pending.values()) reject(lost(error));
+    this.pending.clear();
+  }
+}
+
+function lost(cause: Error | null): PipelineError {
+  const why = cause === null ? 'it was closed' : cause.message;
+  return new PipelineError('CFG_STORE_UNAVAILABLE', `the embedded store has ended: ${why}`, {
+    cause,
+  });
 }
 
 /** A lock of the kernel, taken through SQLite: it goes with its process however that ends, which a
