@@ -23,7 +23,10 @@ export interface ChangePlan {
 const nothing: CellEncoder = (out) => out.null();
 
 /** Events of the time before a column: NULL, or what the source put into the rows that were there. */
-function absentEncoder(layout: TableLayout, { form, initial }: TableColumn): CellEncoder {
+export function absentEncoder(
+  layout: Pick<TableLayout, 'mode'>,
+  { form, initial }: TableColumn,
+): CellEncoder {
   if (initial === undefined || !showsRows(layout.mode)) return nothing;
   const encode = cellEncoder(initial.kind, form);
   if (encode === null) return nothing;

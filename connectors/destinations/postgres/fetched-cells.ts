@@ -1,20 +1,22 @@
 import type { Client } from 'pg';
 import { pathKey } from '../../../schemas/normalize/flatten.ts';
 import type { TableShape } from '../../../schemas/normalize/shape.ts';
+import { jsonbText } from '../../../schemas/normalize/json-value.ts';
 import type { BinaryWriter } from './binary-writer.ts';
 import { exchange } from './exchange.ts';
 import { missingCells, type NormalizedEvent } from './normalized-events.ts';
+import type { InitialValues } from './initial-values.ts';
 import { writeKeyCells } from './normalized-batch.ts';
 import type { CompiledShape } from './normalized-layout.ts';
 import { begin } from './sessions.ts';
 import { StagedRows } from './staged-rows.ts';
-import { fetchStatement } from './table-statements.ts';
+import { fetchStatement, type FetchedFrom } from './table-statements.ts';
 
 const LIMITS = { lockTimeoutMs: 5000, statementTimeoutMs: 60_000 };
 
 interface WantedCell {
   readonly name: string;
-  readonly source: { readonly column: string } | { readonly document: string };
+  readonly source: FetchedFrom;
   readonly isBinary: boolean;
 }
 
@@ -28,14 +30,21 @@ export class FetchedCells {
   private readonly wanted: readonly WantedCell[];
   private readonly rows = new Map<number, readonly (string | null)[]>();
 
-  constructor(compiled: CompiledShape, events: readonly NormalizedEvent[]) {
+  constructor(
+    compiled: CompiledShape,
+    events: readonly NormalizedEvent[],
+    initials: InitialValues,
+  ) {
     this.compiled = compiled;
     this.events = events;
     const wanted = new Map<string, WantedCell>();
     for (const { image } of events) {
       for (const cell of missingCells(image)) {
         const { name, type } = image.schema.columns[cell] as (typeof image.schema.columns)[number];
-        const source = type.kind === 'json' ? { document: name } : { column: this.columnOf(name) };
+        const initial = initials.ofDocument(name);
+        const absent = initial === undefined ? null : jsonbText(initial);
+        const source =
+          type.kind === 'json' ? { document: name, absent } : { column: this.columnOf(name) };
         wanted.set(name, { name, source, isBinary: type.kind === 'bytes' });
       }
     }

@@ -14,6 +14,7 @@ import {
   type JsonValue,
 } from '../../../schemas/normalize/json-value.ts';
 import { cellJson, type RowImage } from './event-json.ts';
+import type { InitialValues } from './initial-values.ts';
 import { KeySlots } from './key-slots.ts';
 import type { SchemaOfRecord } from './newest-by-key.ts';
 import { imageOf } from './raw-rows.ts';
@@ -62,15 +63,16 @@ export class NormalizedEvents {
     return this.inOrder.filter((event) => event.previous === null && lacksCells(event));
   }
 
-  /** Fills what updates left out from the event before, in order, and takes the documents apart. */
-  flatten(deduped: boolean): void {
+  /** Fills what updates left out from the event before, in order, and takes the documents apart.
+   * `initials` is null where rows are a history. */
+  flatten(deduped: boolean, initials: InitialValues | null): void {
     for (const event of this.inOrder) {
       try {
         const { previous } = event;
         if (deduped && previous !== null && lacksCells(event)) {
           event.image = completed(event.image, (name) => cellBytes(previous.image, name));
         }
-        event.flat = flatten(event.image);
+        event.flat = flatten(event.image, event.change.hasAfter ? initials : null);
       } catch (error) {
         throw located(asPipelineError(error), event.slice, event.index);
       }
@@ -150,7 +152,10 @@ function cellBytes({ schema, bytes, spans, patches }: RowImage, column: string) 
 }
 
 /** The hash id is made of all fields of the row, the documents of those that hold one. */
-function flatten(image: RowImage): { document: FlatDocument; hash: string } {
+function flatten(
+  image: RowImage,
+  initials: InitialValues | null,
+): { document: FlatDocument; hash: string } {
   const texts: string[] = [];
   const documents = new Map<string, JsonValue>();
   image.schema.columns.forEach(({ name, type }, cell) => {
@@ -159,6 +164,9 @@ function flatten(image: RowImage): { document: FlatDocument; hash: string } {
     texts.push(textOf(value));
     if (type.kind === 'json') documents.set(name, value);
   });
+  for (const [name, value] of initials?.absent(image.schema.columns) ?? []) {
+    documents.set(name, value);
+  }
   const hash = hashId(texts);
   return { document: flattenDocument(documents, hash), hash };
 }

@@ -5,9 +5,10 @@ import { pathKey } from '../../../schemas/normalize/flatten.ts';
 import type { Shape, TableShape } from '../../../schemas/normalize/shape.ts';
 import type { SchemaLookup } from '../../spi/destination.ts';
 import type { CellEncoder } from './cell-encoder.ts';
-import { encoderFor } from './change-plan.ts';
+import { absentEncoder, encoderFor } from './change-plan.ts';
 import { typeOfSpelling } from './column-type.ts';
 import { METADATA_COLUMNS, stagingName, SYSTEM_COLUMNS } from './identifiers.ts';
+import type { InitialValues } from './initial-values.ts';
 import { CompiledTable } from './table-batch.ts';
 import {
   layoutOf,
@@ -33,13 +34,21 @@ function column(name: string, ddl: string): TableColumn {
   return { name, ...typeOfSpelling(ddl) };
 }
 
-function fieldColumns({ fields }: TableShape): TableColumn[] {
-  return fields.map((field) => column(field.column, field.type));
+function fieldColumns({ fields }: TableShape, initials?: InitialValues): TableColumn[] {
+  return fields.map((field) => {
+    const initial = initials?.ofColumn(field.path);
+    const known = initial === undefined ? {} : { initial };
+    return { ...column(field.column, field.type), ...known };
+  });
 }
 
 /** Fields, metadata, `_airbyte_normalized_at`, hash id. */
-export function flatLayout(name: TableName, shape: TableShape): TableLayout {
-  const source = fieldColumns(shape);
+export function flatLayout(
+  name: TableName,
+  shape: TableShape,
+  initials: InitialValues,
+): TableLayout {
+  const source = fieldColumns(shape, initials);
   const keys =
     name.mode === 'append_dedup' ? name.primaryKey.map((key) => keyField(name, shape, key)) : [];
   const { schema, table, mode, stream } = name;
@@ -80,10 +89,15 @@ export function rawLayout(name: TableName, table: string): TableLayout {
 }
 
 /** All tables of a stream, the flat one first. */
-export function liveLayouts(name: TableName, raw: string, shape: Shape): TableLayout[] {
+export function liveLayouts(
+  name: TableName,
+  raw: string,
+  shape: Shape,
+  initials: InitialValues,
+): TableLayout[] {
   const [flat, ...children] = shape;
   return [
-    flatLayout(name, flat as TableShape),
+    flatLayout(name, flat as TableShape, initials),
     rawLayout(name, raw),
     ...children.map((table) => childLayout(name, table)),
   ];
@@ -92,7 +106,8 @@ export function liveLayouts(name: TableName, raw: string, shape: Shape): TableLa
 /** How one schema's cells go into the flat table. */
 export interface FlatPlan {
   readonly schema: ChangeSchema;
-  /** For each field: the cell that fills it, or -1 for one that a document fills. */
+  /** For each field: the cell that fills it, or -1 for one that a document fills, or nothing: the
+   * encoder then writes what rows of the time before the column have. */
   readonly cellOf: Int32Array;
   readonly encoders: readonly CellEncoder[];
   /** Cells that hold documents. */
@@ -113,27 +128,35 @@ export class CompiledShape {
   readonly children: readonly TableLayout[];
   private readonly name: TableName;
   private readonly rawName: string;
+  private readonly initials: InitialValues;
   private readonly schemas: SchemaLookup;
   private readonly plans = new Map<number, FlatPlan>();
   private readonly keyPlans = new Map<number, FlatKeyPlan>();
   private readonly texts = new Map<string, string>();
 
-  constructor(name: TableName, raw: string, shape: Shape, schemas: SchemaLookup) {
+  constructor(
+    name: TableName,
+    raw: string,
+    shape: Shape,
+    schemas: SchemaLookup,
+    initials: InitialValues,
+  ) {
     this.name = name;
+    this.initials = initials;
     this.shape = shape;
     this.schemas = schemas;
     this.rawName = raw;
     this.raw = new CompiledTable(rawLayout(name, raw), schemas);
-    this.flat = flatLayout(name, shape[0] as TableShape);
+    this.flat = flatLayout(name, shape[0] as TableShape, initials);
     this.children = shape.slice(1).map((table) => childLayout(name, table));
   }
 
   /** The same for the tables that a generation gathers in. */
   staging(): CompiledShape {
-    const { name, rawName, shape, schemas } = this;
+    const { name, rawName, shape, schemas, initials } = this;
     const staged = { ...name, table: stagingName(name.table) };
     const tables = shape.map((table) => ({ ...table, name: stagingName(table.name) }));
-    return new CompiledShape(staged, stagingName(rawName), tables, schemas);
+    return new CompiledShape(staged, stagingName(rawName), tables, schemas, initials);
   }
 
   plan(bytes: Buffer, start: number, end: number): FlatPlan {
@@ -172,7 +195,10 @@ export class CompiledShape {
     const cellOf = new Int32Array(fields.length).fill(-1);
     const encoders = fields.map(({ path }, index): CellEncoder => {
       const cell = cells.get(pathKey(path));
-      if (cell === undefined || isDocument(cell)) return (out) => out.null();
+      if (cell === undefined) {
+        return absentEncoder(this.flat, this.flat.columns[index] as TableColumn);
+      }
+      if (isDocument(cell)) return (out) => out.null();
       cellOf[index] = cell;
       return encoderFor(this.flat, index, schema.columns[cell] as ChangeSchema['columns'][number]);
     });

@@ -1,7 +1,7 @@
 import type { Client } from 'pg';
 import { PipelineError } from '../../../core/errors/pipeline-error.ts';
 import type { ChangeSchema } from '../../../schemas/envelope/change-decoder.ts';
-import { pathKey } from '../../../schemas/normalize/flatten.ts';
+import { pathKey, type FlatDocument } from '../../../schemas/normalize/flatten.ts';
 import {
   extended,
   Observed,
@@ -11,6 +11,7 @@ import {
 } from '../../../schemas/normalize/shape.ts';
 import { covers, targetType, widened } from './column-type.ts';
 import { exchange, type Statement } from './exchange.ts';
+import type { InitialValues } from './initial-values.ts';
 import { quoted } from './identifiers.ts';
 import {
   childLayout,
@@ -38,11 +39,8 @@ import {
   lockDefinition,
   readTable,
 } from './table-catalog.ts';
-import type { ColumnChange, TableLayout } from './table-layout.ts';
-import {
-  DEFINITION_LIMITS,
-  refuseContradictions,
-} from './table-owner.ts';
+import { showsRows, type ColumnChange, type TableLayout } from './table-layout.ts';
+import { DEFINITION_LIMITS, refuseContradictions } from './table-owner.ts';
 import { tableOf } from './table-statements.ts';
 
 export interface PreparedShape {
@@ -75,6 +73,7 @@ export async function prepareShape(
   client: Client,
   owned: OwnedTable,
   names: NormalizedNames,
+  initials: InitialValues,
   { schemas, observed, partition }: ShapeWish,
 ): Promise<PreparedShape> {
   const { home, connectionId, topic, name } = owned;
@@ -101,9 +100,10 @@ export async function prepareShape(
     table !== null &&
     partitions.every(({ nextOffset }) => nextOffset === null) &&
     !(await hasDependents(client, table.oid));
-  const all = wanted(known, schemas, observed, owned);
-  const shape = await grow(client, owned, names, { known, observed: all, isUnused });
-  if (name.isReplaced) await alignStaging(client, owned, liveLayouts(name, names.raw, shape));
+  const all = wanted(known, schemas, observed, owned, initials);
+  const shape = await grow(client, owned, names, { known, observed: all, isUnused, initials });
+  if (name.isReplaced)
+    await alignStaging(client, owned, liveLayouts(name, names.raw, shape, initials));
   await exchange(client, [{ text: 'COMMIT' }]);
   return { shape, partitions };
 }
@@ -114,12 +114,19 @@ function wanted(
   schemas: readonly ChangeSchema[],
   observed: Observed | null,
   owned: OwnedTable,
+  initials: InitialValues,
 ): Observed {
   const all = new Observed();
   const types = new Map(known[0]?.fields.map(({ path, type }) => [pathKey(path), type]));
   for (const { columns } of schemas) {
     for (const { name, type } of columns) {
-      if (type.kind === 'json') continue;
+      if (type.kind === 'json') {
+        const document = showsRows(owned.name.mode) ? initials.flat(name) : undefined;
+        if (document === undefined) continue;
+        refuseNewChildren(known, document, owned, name);
+        all.document(document);
+        continue;
+      }
       const wide = wideType(types.get(pathKey([name])), targetType(type).ddl, owned, name);
       types.set(pathKey([name]), wide);
       all.column(name, wide);
@@ -127,6 +134,22 @@ function wanted(
   }
   if (observed !== null) all.merge(observed);
   return all;
+}
+
+/** Rows that are there already would need child rows that no event brings. */
+function refuseNewChildren(
+  known: Shape,
+  { children }: FlatDocument,
+  { name: { stream } }: OwnedTable,
+  column: string,
+): void {
+  const tables = new Set(known.map(({ path }) => pathKey(path)));
+  if (known.length === 0 || children.every(({ table }) => tables.has(pathKey(table)))) return;
+  throw new PipelineError(
+    'DST_SCHEMA_INCOMPATIBLE',
+    `stream ${stream}: column "${column}" was added with a default that holds an array of objects; rows delivered before would need child rows`,
+    { details: { stream, column } },
+  );
 }
 
 function wideType(known: string | undefined, type: string, owned: OwnedTable, column: string) {
@@ -146,6 +169,7 @@ interface Growth {
   readonly observed: Observed;
   /** The flat table has no rows yet, and nobody builds on its columns. */
   readonly isUnused: boolean;
+  readonly initials: InitialValues;
 }
 
 /** Whether views or anything else name single columns of the table. */
@@ -164,7 +188,7 @@ async function grow(
   client: Client,
   owned: OwnedTable,
   names: NormalizedNames,
-  { known, observed, isUnused }: Growth,
+  { known, observed, isUnused, initials }: Growth,
 ): Promise<Shape> {
   const { home, connectionId, topic, name } = owned;
   const [relations] = await exchange(client, [
@@ -197,12 +221,12 @@ async function grow(
   const old = new Map(known.map((table) => [pathKey(table.path), table]));
   for (const table of shape) {
     const isFlat = table.path.length === 0;
-    const layout = isFlat ? flatLayout(name, table) : childLayout(name, table);
+    const layout = isFlat ? flatLayout(name, table, initials) : childLayout(name, table);
     const before = old.get(pathKey(table.path));
     if (before === undefined) statements.push(...created(owned, layout, table));
     else if (before === table) continue;
-    else if (isFlat && isUnused) statements.push(reordered(layout, before, table));
-    else statements.push(...altered(layout, before, table));
+    else if (isFlat && isUnused) statements.push(reordered(layout, before, table, initials));
+    else statements.push(...altered(layout, before, table, isFlat ? initials : null));
   }
   const columns = (shape[0] as TableShape).fields.map(({ column }) => column);
   statements.push(identifyTable(home, connectionId, topic, name, columns));
@@ -222,26 +246,42 @@ function created(owned: OwnedTable, layout: TableLayout, { path }: TableShape): 
   ];
 }
 
-function altered(layout: TableLayout, before: TableShape, after: TableShape): Statement[] {
-  const changes = columnChanges(before, after);
+function altered(
+  layout: TableLayout,
+  before: TableShape,
+  after: TableShape,
+  initials: InitialValues | null,
+): Statement[] {
+  const changes = columnChanges(before, after, initials);
   return changes.length === 0 ? [] : [alterTable(layout, changes)];
 }
 
-function columnChanges(before: TableShape, after: TableShape): ColumnChange[] {
+function columnChanges(
+  before: TableShape,
+  after: TableShape,
+  initials: InitialValues | null,
+): ColumnChange[] {
   const types = new Map(before.fields.map(({ column, type }) => [column, type]));
-  return after.fields.flatMap(({ column, type }): ColumnChange[] => {
+  return after.fields.flatMap(({ path, column, type }): ColumnChange[] => {
     const known = types.get(column);
     if (known === type) return [];
-    return [{ kind: known === undefined ? 'add' : 'widen', name: column, ddl: type }];
+    const initial = initials?.ofField(path);
+    const change = { name: column, ddl: type, ...(initial === undefined ? {} : { initial }) };
+    return [{ kind: known === undefined ? 'add' : 'widen', ...change }];
   });
 }
 
 /** An empty stream has its table before its fields are known: they still come in front of ours. */
-function reordered(layout: TableLayout, before: TableShape, after: TableShape): Statement {
+function reordered(
+  layout: TableLayout,
+  before: TableShape,
+  after: TableShape,
+  initials: InitialValues,
+): Statement {
   const ours = layout.columns.slice(layout.sourceColumns);
   const actions = [
     ...ours.map(({ name }) => `DROP COLUMN ${quoted(name)}`),
-    ...columnChanges(before, after).map((change) => columnAction(change, layout.mode)),
+    ...columnChanges(before, after, initials).map((change) => columnAction(change, layout.mode)),
     ...ours.map(({ name, ddl }) => `ADD COLUMN ${quoted(name)} ${ddl}`),
   ];
   return { text: `ALTER TABLE ${tableOf(layout)} ${actions.join(',')}` };

@@ -14,6 +14,8 @@ import type { EncodeOptions } from './table-batch.ts';
 import type { TableColumn } from './table-layout.ts';
 import { writeMicros } from './timestamp-cell.ts';
 
+const NO_CELL = Buffer.alloc(0);
+
 /** Rows of a normalized stream's tables as they are staged. */
 export class NormalizedRows {
   readonly raw: ReturnType<typeof newRawRows>;
@@ -93,7 +95,11 @@ export class NormalizedRows {
     );
     const cell = plan.cellOf[column] as number;
     if (cell === -1) {
-      const value = flat?.document.fields.get(pathKey(field.path))?.value ?? null;
+      const value = flat?.document.fields.get(pathKey(field.path))?.value;
+      if (value === undefined) {
+        plan.encoders[column]?.(out, NO_CELL, 0, 0);
+        return;
+      }
       writeJsonCell(out, value, this.compiled.flat.columns[column] as TableColumn);
       return;
     }

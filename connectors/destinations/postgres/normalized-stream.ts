@@ -4,6 +4,7 @@ import { schemaIdAt } from '../../../schemas/envelope/record-view.ts';
 import { extended, Observed } from '../../../schemas/normalize/shape.ts';
 import type { SchemaLookup } from '../../spi/destination.ts';
 import { FetchedCells } from './fetched-cells.ts';
+import { InitialValues } from './initial-values.ts';
 import { normalizedStatements } from './normalized-batch.ts';
 import { completed, lacksCells, NormalizedEvents } from './normalized-events.ts';
 import { CompiledShape, RESERVED_FIELDS } from './normalized-layout.ts';
@@ -15,6 +16,7 @@ import { located, type RecordSlice } from './table-batch.ts';
 import { generationStatements } from './generations.ts';
 import { StagedGeneration } from './staging.ts';
 import type { OwnedTable } from './owned-table.ts';
+import { showsRows } from './table-layout.ts';
 import { nextOffsetOf, type Prepared } from './table-owner.ts';
 
 /** A stream as raw documents, a flat table and child tables, kept in step by every batch. */
@@ -27,6 +29,7 @@ export class NormalizedStream implements StreamTable {
   private current: CompiledShape | null = null;
   /** Schemas that the tables have room for. */
   private readonly accepted = new Set<ChangeSchema>();
+  private readonly initials = new InitialValues();
   /** Changes of the tables' definition, one after the other. */
   private changing: Promise<unknown> = Promise.resolve();
 
@@ -74,7 +77,7 @@ export class NormalizedStream implements StreamTable {
     const deduped = this.owned.name.mode === 'append_dedup';
     const events = new NormalizedEvents(this.schemaOfRecord(), slices, deduped);
     if (deduped) await this.fetchCells(events);
-    events.flatten(deduped);
+    events.flatten(deduped, showsRows(this.owned.name.mode) ? this.initials : null);
     const observed = new Observed();
     for (const { flat } of events.inOrder) if (flat !== null) observed.document(flat.document);
     const compiled = await this.makeRoom(schemas, observed);
@@ -118,7 +121,7 @@ export class NormalizedStream implements StreamTable {
   private async fetchCells(events: NormalizedEvents): Promise<void> {
     const incomplete = events.incomplete();
     if (incomplete.length === 0) return;
-    const fetched = new FetchedCells(this.current as CompiledShape, incomplete);
+    const fetched = new FetchedCells(this.current as CompiledShape, incomplete, this.initials);
     await this.sessions.use((client) => fetched.read(client));
     incomplete.forEach((event, i) => {
       event.image = completed(event.image, (name) => fetched.cell(i, name));
@@ -151,12 +154,14 @@ export class NormalizedStream implements StreamTable {
   }
 
   private async change(wish: ShapeWish): Promise<Prepared> {
+    this.initials.learn(wish.schemas);
     const { shape, partitions } = await this.sessions.use((client) =>
-      prepareShape(client, this.owned, this.names, wish),
+      prepareShape(client, this.owned, this.names, this.initials, wish),
     );
     if (shape === null) return { layout: null, partitions };
     for (const schema of wish.schemas) this.accepted.add(schema);
-    this.current = new CompiledShape(this.owned.name, this.names.raw, shape, this.schemas);
+    const { owned, names, schemas, initials } = this;
+    this.current = new CompiledShape(owned.name, names.raw, shape, schemas, initials);
     return { layout: this.current.flat, partitions };
   }
 

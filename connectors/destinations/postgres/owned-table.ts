@@ -24,4 +24,3 @@ export function refusal(
   const message = `stream ${name.stream}, table ${tableOf(name)}: ${what}`;
   return new PipelineError(code, message, { details: { stream: name.stream } });
 }
-

@@ -88,7 +88,7 @@ export function createTable(layout: TableLayout, marker: string): Statement[] {
  */
 function definition(
   mode: TableMode,
-  { name, ddl, initial }: Pick<TableColumn, 'name' | 'ddl' | 'initial'>,
+  { name, ddl, initial }: Pick<ColumnChange, 'name' | 'ddl' | 'initial'>,
 ): string {
   const isKnown = initial !== undefined && showsRows(mode);
   return `${quoted(name)} ${ddl}${isKnown ? ` DEFAULT ${literal(initial.text)}` : ''}`;

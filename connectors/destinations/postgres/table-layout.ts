@@ -133,7 +133,7 @@ export interface ColumnChange {
   readonly kind: 'add' | 'widen';
   readonly name: string;
   readonly ddl: string;
-  readonly initial?: ColumnInitial;
+  readonly initial?: Pick<InitialValue, 'text'>;
 }
 
 /** What the table must become before rows of `wanted` fit; DST_SCHEMA_INCOMPATIBLE when it cannot

@@ -76,7 +76,6 @@ export async function prepareTable(
   return { layout, partitions };
 }
 
-
 /** Throws the code of what contradicts the bookkeeping. */
 export async function refuseContradictions(
   client: Client,

@@ -190,6 +190,11 @@ export function upsertWithChildren(layout: TableLayout, children: readonly Table
   return `WITH taken AS (${upsert} RETURNING t._airbyte_ab_id AS id)${inserts.join('')} SELECT 1`;
 }
 
+/** A column of the flat table; or a document of the raw row, and what is there in one of the time
+ * before the column. */
+export type FetchedFrom =
+  { readonly column: string } | { readonly document: string; readonly absent: string | null };
+
 /**
  * Cells of rows by key, as text: `keys` staged with a number behind. A column of the flat table prints
  * as the server prints it, binary as base64; a document comes from the raw row of the event that the
@@ -198,7 +203,7 @@ export function upsertWithChildren(layout: TableLayout, children: readonly Table
 export function fetchStatement(
   layout: TableLayout,
   raw: TableLayout,
-  cells: readonly ({ readonly column: string } | { readonly document: string })[],
+  cells: readonly FetchedFrom[],
 ): string {
   const keys = [...keyColumns(layout), { form: 'int4' as const, cast: null }];
   const match = layout.keys.map(
@@ -206,7 +211,12 @@ export function fetchStatement(
       `t.${quoted(layout.columns[index]?.name as string)} = ${value(keys[i] as StagedColumn, i)}`,
   );
   const texts = cells.map((cell) => {
-    if ('document' in cell) return `(r._airbyte_data->${literal(cell.document)})::text`;
+    if ('document' in cell) {
+      const field = literal(cell.document);
+      const text = `(r._airbyte_data->${field})::text`;
+      if (cell.absent === null) return text;
+      return `CASE WHEN r._airbyte_data ? ${field} THEN ${text} ELSE ${literal(cell.absent)} END`;
+    }
     const column = layout.columns.find(({ name }) => name === cell.column) as TableColumn;
     const name = `t.${quoted(cell.column)}`;
     return column.form === 'bytea' ? `encode(${name},'base64')` : `${name}::text`;

@@ -13,7 +13,11 @@ import {
 import { ChangeSchema, KeySchema } from '../../../../schemas/envelope/change-decoder.ts';
 import { RecordArena } from '../../../../schemas/envelope/record-arena.ts';
 import { writeWireHeader } from '../../../../schemas/envelope/record-view.ts';
-import type { Column, StreamSchema } from '../../../../schemas/envelope/stream-schema.ts';
+import type {
+  Column,
+  InitialValue,
+  StreamSchema,
+} from '../../../../schemas/envelope/stream-schema.ts';
 import type { ColumnType } from '../../../../schemas/values/column-type.ts';
 import { avroOracle } from '../../../support/avro-oracle.ts';
 
@@ -104,12 +108,13 @@ export class EventLog {
   }
 
   /** Registers a new version of the stream's schema, which the events from here on have. */
-  evolve(columns: Columns): void {
+  evolve(columns: Columns, initials: Readonly<Record<string, InitialValue>> = {}): void {
     const key = this.stream.primaryKey;
     this.columns = Object.entries(columns).map(([name, type]) => ({
       name,
       type,
       inKey: key.includes(name),
+      ...(initials[name] === undefined ? {} : { initial: initials[name] }),
     }));
     const schema: StreamSchema = { stream: this.stream.stream, columns: this.columns, key };
     this.ids = this.schemas.register(this.topic, schema);

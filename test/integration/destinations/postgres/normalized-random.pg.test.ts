@@ -22,6 +22,9 @@ afterAll(() => server[Symbol.asyncDispose]());
 
 const BASIC = { config: { Normalization: 'Basic' } };
 
+const RUNS = Number(process.env['HEADRACE_TEST_RUNS'] ?? 40);
+const SEED = Number(process.env['HEADRACE_TEST_SEED'] ?? Date.now() % 2 ** 31);
+
 const names = fc.constantFrom('a', 'b', 'a_b', 'A', 'x-y', 'id');
 const scalars = fc.oneof(
   fc.constantFrom('', 'x', '-', 'x-y', 'ß"\\'),
@@ -119,34 +122,39 @@ async function documentsOf(target: TestTarget): Promise<Map<string, unknown>> {
   return found;
 }
 
-describe('random documents with edits and deletes', () => {
-  it('are given back by the tables after every batch', async () => {
-    await fc.assert(
-      fc.asyncProperty(
-        fc.array(fc.array(step, { minLength: 1, maxLength: 5 }), { minLength: 1, maxLength: 4 }),
-        async (batches) => {
-          await using target = await newTarget(server, BASIC);
-          const log = new EventLog(target.schemas, deduped('t'), {
-            id: { kind: 'int32', native: 'integer' },
-            doc: { kind: 'json', native: 'jsonb' },
-          });
-          const expected = new Map<string, unknown>();
-          for (const batch of batches) {
-            const from = log.count;
-            for (const [id, doc] of batch) {
-              if (doc === null) log.delete({ id });
-              else log.update({ id, doc: jsonbText(doc) });
-              if (doc === null) expected.delete(String(id));
-              else expected.set(String(id), normal(doc) ?? {});
+/** 500 runs: `HEADRACE_TEST_RUNS=500 npx vitest run test/integration/destinations/postgres/normalized-random.pg.test.ts` */
+describe(`random documents (seed ${SEED}) with edits and deletes`, () => {
+  it(
+    'are given back by the tables after every batch',
+    async () => {
+      await fc.assert(
+        fc.asyncProperty(
+          fc.array(fc.array(step, { minLength: 1, maxLength: 5 }), { minLength: 1, maxLength: 4 }),
+          async (batches) => {
+            await using target = await newTarget(server, BASIC);
+            const log = new EventLog(target.schemas, deduped('t'), {
+              id: { kind: 'int32', native: 'integer' },
+              doc: { kind: 'json', native: 'jsonb' },
+            });
+            const expected = new Map<string, unknown>();
+            for (const batch of batches) {
+              const from = log.count;
+              for (const [id, doc] of batch) {
+                if (doc === null) log.delete({ id });
+                else log.update({ id, doc: jsonbText(doc) });
+                if (doc === null) expected.delete(String(id));
+                else expected.set(String(id), normal(doc) ?? {});
+              }
+              await writeLog(target, log, from);
+              expect(await documentsOf(target)).toEqual(new Map([...expected].sort()));
             }
-            await writeLog(target, log, from);
-            expect(await documentsOf(target)).toEqual(new Map([...expected].sort()));
-          }
-        },
-      ),
-      { numRuns: 60 },
-    );
-  }, 120_000);
+          },
+        ),
+        { numRuns: RUNS, seed: SEED },
+      );
+    },
+    120_000 + RUNS * 3000,
+  );
 
   it('have the hash id that the server computes', async () => {
     await using target = await newTarget(server, BASIC);
