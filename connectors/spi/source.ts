@@ -10,7 +10,13 @@ export interface DiscoveredStream {
   readonly jsonSchema: Record<string, unknown>;
   readonly primaryKey: readonly string[];
   readonly supportedSyncModes: readonly ('full_refresh' | 'incremental')[];
+  /** True where the source has a log to follow, so that no column has to tell what is new. */
   readonly sourceDefinedCursor: boolean;
+  /** Columns whose values grow with every change, so far as their type can tell; for a job's
+   * incremental read. Empty where the source has a log. */
+  readonly cursors: readonly string[];
+  /** The one that is taken when none is named. */
+  readonly defaultCursor?: string;
   /** Why the stream cannot be captured as it is, and the statement that mends it. */
   readonly warning?: string;
 }
@@ -44,6 +50,8 @@ export interface SourceBatch {
   readonly bytes: number;
   /** Commit time at the source of the last change in it, epoch milliseconds; 0 for a snapshot. */
   readonly committedAtMs: number;
+  /** What was handed over since the last state is to be forgotten: its transaction is given up. */
+  readonly discards?: true;
 }
 
 /** Ids of a stream's registered schemas, for the Confluent header of each record. */
@@ -84,7 +92,27 @@ export interface SourceOpenOptions {
   readonly signal: AbortSignal;
 }
 
-export type StreamPhase = 'pending' | 'snapshot' | 'streaming' | 'stopped';
+/** How a job reads one stream, into a topic of one partition. */
+export interface ReadStreamOptions {
+  readonly stream: StreamId;
+  /** `full_refresh`: a generation, between its marks. `incremental`: what is new by the cursor. */
+  readonly syncMode: 'full_refresh' | 'incremental';
+  readonly cursor: string | null;
+  /** Columns that tell the rows apart; empty: the source's own key. */
+  readonly key: readonly string[];
+  /** As SourceStreamOptions.copy: another one than the state holds for the stream begins it anew, and
+   * allows a full refresh to come back empty. */
+  readonly copy?: string;
+}
+
+export interface SourceReadOptions extends Omit<SourceOpenOptions, 'sourceId' | 'streams'> {
+  /** Position that the state has when this job's read is done; sorts as text, later jobs later. */
+  readonly job: string;
+  readonly streams: readonly ReadStreamOptions[];
+}
+
+/** `read`: a job's read of the stream has ended. */
+export type StreamPhase = 'pending' | 'snapshot' | 'streaming' | 'stopped' | 'read';
 
 export interface StreamProgress {
   readonly stream: StreamId;
@@ -97,7 +125,8 @@ export interface StreamProgress {
 }
 
 export interface SourceProgress {
-  readonly phase: 'connecting' | 'snapshot' | 'streaming';
+  /** `read`: a job's read has ended, for streams that were stopped too. */
+  readonly phase: 'connecting' | 'snapshot' | 'streaming' | 'read';
   readonly streams: readonly StreamProgress[];
   /** Everything the source committed up to here has been handed over by `next`, or concerned no
    * stream of ours. */
@@ -109,7 +138,8 @@ export interface SourceProgress {
 }
 
 export interface SourceReader {
-  /** Resolves with what is waiting as soon as there is something; null after `close` or abort.
+  /** Resolves with what is waiting as soon as there is something; null after `close` or abort, and
+   * at the end of a job's read.
    * Rejects with a PipelineError; the reader is then dead and is opened anew. */
   next(): Promise<SourceBatch | null>;
   /** A batch has been written to Kafka and its arenas are handed back for reuse. With a state it has
@@ -123,6 +153,11 @@ export interface Source {
   readonly spec: ConnectorSpec;
   check(config: Record<string, unknown>): Promise<CheckResult>;
   discover(config: Record<string, unknown>): Promise<DiscoveredStream[]>;
+  /** Whether the configuration asks to follow the source's log; else jobs read its streams. */
+  hasLog(config: Record<string, unknown>): boolean;
+  /** Reads streams once, to their end, for a job; goes on where an interrupted one of the same job
+   * stands in `state`. Not given where a source can only be followed by its log. */
+  read?(options: SourceReadOptions): Promise<SourceReader>;
   /** Refuses with a code when the log cannot be continued from `state` without a gap. */
   open(options: SourceOpenOptions): Promise<SourceReader>;
   /** The newest committed position, as text comparable with SourceProgress.readThrough: a barrier

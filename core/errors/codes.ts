@@ -622,6 +622,20 @@ export const ERROR_CODES = {
     http: 409,
     fix: 'The change gave rows that are not touched since other values, which the log does not carry: take a new snapshot of the stream.',
   },
+  SRC_COLUMN_UNUSABLE: {
+    reaction: 'hold',
+    origin: 'source',
+    type: 'config_error',
+    http: 409,
+    fix: 'Choose a cursor and a primary key that the stream has, in the connection.',
+  },
+  SRC_REFRESH_EMPTY: {
+    reaction: 'hold',
+    origin: 'source',
+    type: 'config_error',
+    http: 409,
+    fix: 'If the table is meant to be empty, reset the stream (connections/reset/stream): the next refresh is then taken as it is.',
+  },
   SRC_VALUE: {
     reaction: 'hold',
     origin: 'source',

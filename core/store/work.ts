@@ -73,7 +73,8 @@ export interface ReportedError {
 }
 
 export interface SourceStreamReport extends NamedStream {
-  readonly phase: 'pending' | 'snapshot' | 'streaming' | 'stopped';
+  /** `read`: a job's read of it has ended. */
+  readonly phase: 'pending' | 'snapshot' | 'streaming' | 'stopped' | 'read';
   readonly rowsDone: number;
   readonly rowsEstimate: number | null;
   readonly error?: ReportedError;
@@ -82,7 +83,7 @@ export interface SourceStreamReport extends NamedStream {
 export interface SourceReport {
   readonly kind: 'source';
   readonly id: string;
-  readonly phase: 'connecting' | 'snapshot' | 'streaming' | 'failed' | 'waiting';
+  readonly phase: 'connecting' | 'snapshot' | 'streaming' | 'read' | 'failed' | 'waiting';
   /** Version of the work it runs, so that a reader can tell a report on newer wishes. */
   readonly version: string;
   /** Everything up to here is committed in the topics. Compare as text. */

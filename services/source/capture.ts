@@ -23,6 +23,7 @@ export interface CaptureOptions {
   readonly watch: {
     entered(stage: 'read' | 'kafka'): void;
     handedOver(batch: SourceBatch): void;
+    discarded(): void;
     committed(seconds: number): void;
   };
 }
@@ -42,6 +43,12 @@ export async function capture(options: CaptureOptions): Promise<void> {
     const batch = await reader.next();
     if (batch === null) return;
     watch.handedOver(batch);
+    if (batch.discards === true) {
+      // A writer that closes gives its transaction up.
+      writer = await options.reopen(writer, options.snapshotTransactionMs);
+      watch.discarded();
+      continue;
+    }
     const parts = topicParts(batch, options);
     await failpoint('source.before_produce');
     const started = performance.now();

@@ -59,6 +59,12 @@ export class SourceStatus {
     metrics.transactionSeconds.observe({ source: this.work.sourceName }, seconds);
   }
 
+  /** What was handed over and not committed was given up. */
+  discarded(): void {
+    this.inFlight = false;
+    this.pending = { records: 0, bytes: 0 };
+  }
+
   failed(error: PipelineError): void {
     this.reader = null;
     this.stages.enter(null);

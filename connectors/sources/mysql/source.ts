@@ -32,6 +32,7 @@ function discovered(table: TableFacts, capture: boolean): DiscoveredStream {
     primaryKey: table.key,
     supportedSyncModes: ['full_refresh', 'incremental'],
     sourceDefinedCursor: capture,
+    cursors: [],
     ...(capture && !isTransactional(table) ? { warning: engineWarning(table) } : {}),
   };
 }
@@ -45,6 +46,7 @@ export const source: Source = {
       const { database, capture } = parseConfig(raw);
       return (await tablesOfDatabase(sql, database)).map((table) => discovered(table, capture));
     }),
+  hasLog: (config) => parseConfig(config).capture,
   open: openReader,
   currentPosition: (raw) =>
     withSession(raw, async (sql) => placeText((await logStatus((text) => sql.query(text))).place)),

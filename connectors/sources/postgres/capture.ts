@@ -17,6 +17,7 @@ import { abandonSession, createSlot, readSlot, type ExportedSnapshot } from './s
 import { Snapshot } from './snapshot.ts';
 import { PAUSED_BY_BUFFER, PAUSED_BY_SCHEMA } from './socket-takeover.ts';
 import { StreamWatch } from './stream-watch.ts';
+import { frameLimitFor } from './table-copy.ts';
 import { completeUpdate } from './unchanged-cells.ts';
 import { WalSession } from './wal-session.ts';
 import { WalStream } from './wal-stream.ts';
@@ -27,9 +28,6 @@ const TICK_MS = 1_000;
 const SILENCE_MS = 30_000;
 const BUSY_ATTEMPTS = 20;
 const BUSY_WAIT_MS = 500;
-/** A row this many times larger as text than a record may be is not even read in. */
-const TEXT_PER_RECORD = 4;
-const SMALLEST_FRAME_LIMIT = 16 * 1024 * 1024;
 
 export interface CaptureParts {
   readonly config: PostgresSourceConfig;
@@ -76,7 +74,7 @@ export class Capture {
     this.failed = failed;
     this.writer = new EventWriter(parts.outbox, parts.open.maxRecordBytes, parts.state.epoch);
     this.types = new TypeRegistry(parts.sql);
-    this.frameLimit = Math.max(SMALLEST_FRAME_LIMIT, TEXT_PER_RECORD * parts.open.maxRecordBytes);
+    this.frameLimit = frameLimitFor(parts.open.maxRecordBytes);
     this.acked = parts.position ?? 0n;
     this.handed = this.acked;
   }

@@ -60,7 +60,7 @@ export async function tablesOfSchemas(
 }
 
 export async function tablesNamed(
-  sql: SideSession,
+  sql: Pick<SideSession, 'query'>,
   streams: readonly StreamId[],
 ): Promise<Map<string, TableFacts>> {
   const rows = await sql.query(

@@ -2,7 +2,9 @@ import { toPipelineError, type PipelineError } from '../../../core/errors/pipeli
 import { streamLabel } from '../../../schemas/catalog/stream-id.ts';
 import type { CheckResult } from '../../spi/connector.ts';
 import { hasIdentity, tablesOfSchemas, type TableFacts } from './catalog.ts';
+import { TypeRegistry } from './column-types.ts';
 import { parseConfig, type CaptureConfig, type PostgresSourceConfig } from './config.ts';
+import { cursorColumns } from './cursor.ts';
 import {
   createStatement,
   missingActions,
@@ -11,6 +13,7 @@ import {
 } from './publication.ts';
 import { connect, quoteIdentifier, SideSession } from './session.ts';
 import { readSlot } from './slot.ts';
+import { indexedColumns } from './table-order.ts';
 
 interface Findings {
   readonly failures: string[];
@@ -28,6 +31,7 @@ export async function check(raw: Record<string, unknown>): Promise<CheckResult> 
     await checkSchemas(sql, config, found);
     checkTables(tables, found);
     if (config.capture !== null) await checkCapture(sql, config, config.capture, tables, found);
+    else await checkCursors(sql, tables, found);
   } catch (error) {
     found.failures.push(sentence(toPipelineError(error)));
   } finally {
@@ -178,6 +182,46 @@ async function checkMayCreate(sql: SideSession, found: Findings): Promise<void> 
   if (row?.['may'] === 't') return;
   found.failures.push(
     `the role may not create the publication; run: GRANT CREATE ON DATABASE ${String(row?.['database'])} TO ${String(row?.['role'])}`,
+  );
+}
+
+/** Where streams are read by a cursor: without an index every read looks at every row. */
+async function checkCursors(
+  sql: SideSession,
+  tables: readonly TableFacts[],
+  found: Findings,
+): Promise<void> {
+  const types = new TypeRegistry(sql);
+  for (const table of tables) {
+    const resolved = await types.resolve(table.columns);
+    const { cursors, defaultCursor } = cursorColumns(
+      table.columns.map(({ name }, index) => ({
+        name,
+        type: (resolved[index] as (typeof resolved)[number]).type,
+      })),
+    );
+    const indexed = await indexedColumns(sql, table);
+    const warning = cursorWarning(table, cursors, defaultCursor, indexed);
+    if (warning !== null) found.warnings.push(warning);
+  }
+}
+
+/** Null where an incremental read by the usual cursor, or by any column, finds an index. */
+export function cursorWarning(
+  table: TableFacts,
+  cursors: readonly string[],
+  usual: string | undefined,
+  indexed: ReadonlySet<string>,
+): string | null {
+  const label = streamLabel(table.stream);
+  if (usual === undefined) {
+    if (cursors.length === 0 || cursors.some((name) => indexed.has(name))) return null;
+    return `${label}: no column that could be a cursor has an index: every incremental read looks at every row`;
+  }
+  if (indexed.has(usual)) return null;
+  return (
+    `${label}: the cursor ${usual} has no index: every incremental read looks at every row; ` +
+    `run: CREATE INDEX ON ${label} (${quoteIdentifier(usual)})`
   );
 }
 

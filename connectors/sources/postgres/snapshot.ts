@@ -7,14 +7,8 @@ import type { CaptureState, Mark } from './capture-state.ts';
 import { streamGone, tablesNamed, type TableFacts } from './catalog.ts';
 import type { TypeRegistry } from './column-types.ts';
 import type { PostgresSourceConfig } from './config.ts';
-import { copyOut, splitCopyRow } from './copy-out.ts';
 import { classify } from './errors.ts';
-import {
-  stopsStreamOnly,
-  tooLarge,
-  type EventWriter,
-  type StreamLane,
-} from '../../capture/event-writer.ts';
+import { stopsStreamOnly, type EventWriter, type StreamLane } from '../../capture/event-writer.ts';
 import type { Outbox } from '../../capture/outbox.ts';
 import { lsnText, type ChunkMark, type StreamMark } from './position.ts';
 import type { PublishedTable } from './publication.ts';
@@ -23,6 +17,7 @@ import type { RowCodec } from '../../capture/row-codec.ts';
 import { connect, quoteIdentifier, quoteLiteral, socketOf, type SideSession } from './session.ts';
 import { copiedShape, type KnownShape } from './shape-change.ts';
 import type { ExportedSnapshot } from './slot.ts';
+import { copyRows, fromTable } from './table-copy.ts';
 import { readShapes } from './table-shape.ts';
 
 const READERS = 2;
@@ -228,23 +223,17 @@ export class Snapshot {
     statement: string,
   ): Promise<void> {
     const { plan } = this;
-    const spans = new Int32Array(codec.columns * 2);
     let rows = 0;
-    return copyOut(reader, statement, plan.frameLimit, {
-      row: (bytes, start, end) => {
-        if (splitCopyRow(bytes, start, end, spans) !== codec.columns && codec.columns > 0) {
-          throw new PipelineError('SRC_PROTOCOL', `a row of ${lane.label} has other columns`);
-        }
-        plan.writer.change(lane, codec, OP_READ, bytes, null, spans, 0, end - start);
+    return copyRows(reader, statement, {
+      label: lane.label,
+      cells: codec.columns,
+      frameLimit: plan.frameLimit,
+      maxRecordBytes: plan.open.maxRecordBytes,
+      sql: plan.sql,
+      row: (bytes, spans, length) => {
+        plan.writer.change(lane, codec, OP_READ, bytes, null, spans, 0, length);
         plan.writer.settle();
         rows++;
-      },
-      oversized: (length) => {
-        throw tooLarge(lane.label, length, plan.open.maxRecordBytes);
-      },
-      abandoned: () => {
-        const { processID } = reader as unknown as { processID: number };
-        void plan.sql.query('SELECT pg_cancel_backend($1)', [processID]).catch(() => {});
       },
       chunkDone: () => {
         plan.state.countRow(lane.label, rows);
@@ -287,8 +276,7 @@ export class Snapshot {
 
 /** COPY statements that together read the table once. Ranges of row ids need no key and no sort. */
 export function piecesOf(table: TableFacts): string[] {
-  const { namespace, name } = table.stream;
-  const from = `${table.partitioned ? '' : 'ONLY '}${quoteIdentifier(namespace)}.${quoteIdentifier(name)}`;
+  const from = fromTable(table);
   const columns = table.columns.map((column) => quoteIdentifier(column.name)).join(', ');
   const copy = (where: string): string => `COPY (SELECT ${columns} FROM ${from}${where}) TO STDOUT`;
   const count = Math.max(1, Math.ceil(table.blocks / PIECE_BLOCKS));

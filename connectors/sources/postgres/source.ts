@@ -1,16 +1,19 @@
 import { jsonSchemaOf } from '../../../schemas/catalog/json-schema.ts';
 import type { DiscoveredStream, Source } from '../../spi/source.ts';
 import { hasIdentity, tablesOfSchemas, type TableFacts } from './catalog.ts';
-import { check, identityWarning } from './check.ts';
+import { check, cursorWarning, identityWarning } from './check.ts';
 import { TypeRegistry } from './column-types.ts';
-import { captureOf, parseConfig } from './config.ts';
+import { parseConfig } from './config.ts';
+import { cursorColumns } from './cursor.ts';
 import { sqlStateOf } from './errors.ts';
+import { openJobReader } from './job-read.ts';
 import { lsnOfServer, lsnText } from './position.ts';
 import { readPublications } from './publication.ts';
 import { openReader } from './reader.ts';
 import { quoteIdentifier, SideSession } from './session.ts';
 import { dropSlot } from './slot.ts';
 import { spec } from './spec.ts';
+import { indexedColumns } from './table-order.ts';
 
 async function withSession<T>(
   raw: Record<string, unknown>,
@@ -31,13 +34,14 @@ async function discover(raw: Record<string, unknown>): Promise<DiscoveredStream[
     const types = new TypeRegistry(sql);
     const streams: DiscoveredStream[] = [];
     for (const table of await tablesOfSchemas(sql, config.schemas)) {
-      streams.push(await discovered(table, types, config.capture !== null));
+      streams.push(await discovered(sql, table, types, config.capture !== null));
     }
     return streams;
   });
 }
 
 async function discovered(
+  sql: SideSession,
   table: TableFacts,
   types: TypeRegistry,
   capture: boolean,
@@ -48,13 +52,28 @@ async function discovered(
     type: (resolved[index] as (typeof resolved)[number]).type,
     inKey: table.key.includes(column.name),
   }));
-  return {
+  const common = {
     stream: table.stream,
     jsonSchema: jsonSchemaOf({ columns }),
     primaryKey: table.key,
-    supportedSyncModes: ['full_refresh', 'incremental'],
     sourceDefinedCursor: capture,
-    ...(capture && !hasIdentity(table) ? { warning: identityWarning(table) } : {}),
+  };
+  if (capture) {
+    return {
+      ...common,
+      supportedSyncModes: ['full_refresh', 'incremental'],
+      cursors: [],
+      ...(hasIdentity(table) ? {} : { warning: identityWarning(table) }),
+    };
+  }
+  const { cursors, defaultCursor } = cursorColumns(columns);
+  const warning = cursorWarning(table, cursors, defaultCursor, await indexedColumns(sql, table));
+  return {
+    ...common,
+    supportedSyncModes: cursors.length > 0 ? ['full_refresh', 'incremental'] : ['full_refresh'],
+    cursors,
+    ...(defaultCursor === undefined ? {} : { defaultCursor }),
+    ...(warning === null ? {} : { warning }),
   };
 }
 
@@ -81,7 +100,9 @@ async function currentPosition(raw: Record<string, unknown>): Promise<string> {
 }
 
 async function release(raw: Record<string, unknown>): Promise<void> {
-  const capture = captureOf(parseConfig(raw));
+  const { capture } = parseConfig(raw);
+  // Without a log to follow the server keeps nothing for us.
+  if (capture === null) return;
   await withSession(raw, 'release', async (sql) => {
     await dropSlot(sql, capture.slot);
     for (const publication of (await readPublications(sql, capture)).values()) {
@@ -91,12 +112,15 @@ async function release(raw: Record<string, unknown>): Promise<void> {
   });
 }
 
-/** Postgres by logical replication: change events from the log, snapshots by COPY. */
+/** Postgres by logical replication: change events from the log, snapshots by COPY; by queries for a
+ * job where there is no log to follow. */
 export const source: Source = {
   spec,
   check,
   discover,
+  hasLog: (config) => parseConfig(config).capture !== null,
   open: openReader,
+  read: openJobReader,
   currentPosition,
   release: ({ config }) => release(config),
 };

@@ -47,6 +47,7 @@ const stream = (name: string, primaryKey: string[], namespace = 'public'): Disco
   primaryKey,
   supportedSyncModes: ['full_refresh', 'incremental'],
   sourceDefinedCursor: true,
+  cursors: [],
 });
 
 const STREAMS = [
@@ -73,6 +74,7 @@ export function fakeConnectors(): FakeConnectors {
         ? Promise.resolve({ ok: true, message: '', warnings: ['one table has no key'] })
         : Promise.resolve({ ok: false, message: 'wal_level is replica: ALTER SYSTEM SET ...' }),
     discover: () => (fake.reachable ? Promise.resolve(STREAMS) : refuse()),
+    hasLog: () => true,
     open: refuse,
     currentPosition: () => fake.position(),
     release: (options) => fake.release(options),

@@ -115,7 +115,7 @@ export class Run {
   private gate: Promise<void> = Promise.resolve();
   readonly finished: Promise<void>;
 
-  private constructor(reader: SourceReader, options: RunOptions, registry: Registry) {
+  constructor(reader: SourceReader, options: RunOptions, registry: Registry) {
     this.reader = reader;
     this.registry = registry;
     this.source = options.source ?? source;
@@ -168,6 +168,7 @@ export class Run {
   private take(batch: SourceBatch): void {
     this.total += batch.records;
     this.batches.push({ records: batch.records, bytes: batch.bytes, state: batch.state });
+    if (batch.discards === true) this.pending = [];
     if (this.decode) this.read(batch);
     if (batch.state !== null) {
       // What a crash would leave: records become visible with the state that commits them.

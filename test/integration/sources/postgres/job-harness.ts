@@ -1,0 +1,44 @@
+import { source } from '../../../../connectors/sources/postgres/source.ts';
+import type {
+  ReadStreamOptions,
+  SourceReader,
+  SourceState,
+} from '../../../../connectors/spi/source.ts';
+import { Registry, Run } from './capture-harness.ts';
+
+export interface JobRunOptions {
+  readonly job: string;
+  readonly streams: readonly (Partial<ReadStreamOptions> & { readonly name: string })[];
+  readonly state?: SourceState | null;
+  readonly registry?: Registry;
+  readonly maxTransactionMs?: number;
+}
+
+/** What a job reads, of schema public; `finished` resolves at its end. */
+export async function openJobRun(
+  config: Record<string, unknown>,
+  options: JobRunOptions,
+): Promise<Run> {
+  const registry = options.registry ?? new Registry();
+  const { state = null, job, maxTransactionMs = 60_000 } = options;
+  const streams = options.streams.map(({ name, ...rest }): ReadStreamOptions => ({
+    stream: { namespace: 'public', name },
+    syncMode: 'full_refresh',
+    cursor: null,
+    key: [],
+    ...rest,
+  }));
+  const reader = await source.read?.({
+    serverName: 'headrace.test',
+    config,
+    streams,
+    job,
+    state,
+    registerSchema: registry.register,
+    maxRecordBytes: 8 * 1024 * 1024,
+    maxBufferedBytes: 16 * 1024 * 1024,
+    maxTransactionMs,
+    signal: new AbortController().signal,
+  });
+  return new Run(reader as SourceReader, { streams: [], state }, registry);
+}
