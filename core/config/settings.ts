@@ -55,6 +55,9 @@ export function loadSettings(env: Readonly<Record<string, string | undefined>>):
     if ('wrong' in parsed) wrong.push(`${given} ${parsed.wrong}`);
     else values[camelName(name)] = parsed.value;
   }
+  if (env['NODE_ENV'] === 'production' && values['failpoints'] !== null) {
+    wrong.push('HEADRACE_FAILPOINTS is for tests only and refused while NODE_ENV is production');
+  }
   if (wrong.length > 0) {
     throw new PipelineError('CFG_INVALID_SETTING', wrong.join('\n'), {
       details: { wrong: wrong.length },

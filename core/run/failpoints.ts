@@ -2,13 +2,17 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { PipelineError } from '../errors/pipeline-error.ts';
 
 /**
- * Named places where a test makes the program die, fail or wait. Nothing is armed in production:
- * both HEADRACE_FAILPOINTS and HEADRACE_FAILPOINTS_ALLOWED=yes must be set.
+ * Named places where a test makes the program die, stop, fail or wait. Nothing is armed in production:
+ * both HEADRACE_FAILPOINTS and HEADRACE_FAILPOINTS_ALLOWED=yes must be set, and the settings refuse
+ * the first while NODE_ENV is production.
  *
- * `sink.before_write=kill;source.after_commit=3*delay(200)`: actions are `kill` (SIGKILL to this
- * process), `error` (a BUG_UNEXPECTED, once) and `delay(ms)`; `N*` lets N-1 passes through first.
+ * `sink.fetched=kill;source.after_commit=3*delay(200)`: actions are `kill` (SIGKILL to this process),
+ * `stop` (SIGSTOP to this process, once; who armed it sends SIGCONT), `error` (a BUG_UNEXPECTED, once)
+ * and `delay(ms)`; `N*` lets N-1 passes through first. Each time a place acts, a line says so on
+ * standard error: a place that was never reached proves nothing.
  */
-type Action = { readonly kind: 'kill' | 'error' } | { readonly kind: 'delay'; readonly ms: number };
+type Action =
+  { readonly kind: 'kill' | 'stop' | 'error' } | { readonly kind: 'delay'; readonly ms: number };
 
 interface Armed {
   readonly action: Action;
@@ -35,6 +39,11 @@ export function armedFailpoints(): string[] {
   return [...armed.keys()];
 }
 
+/** For what is done in one flight unless a fault is to happen in the middle of it. */
+export function isArmed(name: string): boolean {
+  return armed.has(name);
+}
+
 /** A place by name. Costs one size check when nothing is armed. */
 export function failpoint(name: string): Promise<void> | undefined {
   if (armed.size === 0) return undefined;
@@ -46,29 +55,42 @@ async function pass(name: string): Promise<void> {
   if (point === undefined) return;
   point.passesLeft -= 1;
   if (point.passesLeft > 0) return;
-  if (point.action.kind === 'delay') {
-    await delay(point.action.ms);
-    return;
+  process.stderr.write(`failpoint ${name}: ${point.action.kind}\n`);
+  if (point.action.kind !== 'delay') armed.delete(name);
+  await act(name, point.action);
+}
+
+/** Other threads may run for a moment after a stop is asked for; this one goes no further. */
+const STOP_MS = 100;
+
+async function act(name: string, action: Action): Promise<void> {
+  switch (action.kind) {
+    case 'delay':
+      await delay(action.ms);
+      return;
+    case 'error':
+      throw new PipelineError('BUG_UNEXPECTED', `failpoint ${name}`, {
+        details: { failpoint: name },
+      });
+    case 'stop':
+      process.kill(process.pid, 'SIGSTOP');
+      await delay(STOP_MS);
+      return;
+    case 'kill':
+      process.kill(process.pid, 'SIGKILL');
   }
-  armed.delete(name);
-  if (point.action.kind === 'error') {
-    throw new PipelineError('BUG_UNEXPECTED', `failpoint ${name}`, {
-      details: { failpoint: name },
-    });
-  }
-  process.kill(process.pid, 'SIGKILL');
 }
 
 function arm(text: string): void {
-  const match = /^([\w.-]+)=(?:(\d+)\*)?(kill|error|delay\((\d+)\))$/.exec(text);
+  const match = /^([\w.-]+)=(?:(\d+)\*)?(kill|stop|error|delay\((\d+)\))$/.exec(text);
   if (match === null) {
     throw new PipelineError(
       'CFG_INVALID_SETTING',
-      `HEADRACE_FAILPOINTS: "${text}" is not name=[N*]kill, error or delay(ms)`,
+      `HEADRACE_FAILPOINTS: "${text}" is not name=[N*]kill, stop, error or delay(ms)`,
     );
   }
   const [, name = '', passes = '1', word, ms] = match;
   const action: Action =
-    ms === undefined ? { kind: word === 'kill' ? 'kill' : 'error' } : { kind: 'delay', ms: +ms };
+    ms === undefined ? { kind: word as 'kill' | 'stop' | 'error' } : { kind: 'delay', ms: +ms };
   armed.set(name, { action, passesLeft: Number(passes) });
 }

@@ -1,4 +1,4 @@
-import { failpoint } from '../../core/run/failpoints.ts';
+import { failpoint, isArmed } from '../../core/run/failpoints.ts';
 import type { SourceBatch, SourceReader } from '../../connectors/spi/source.ts';
 import type { StreamId } from '../../schemas/catalog/stream-id.ts';
 import type { Positions } from '../../topics/positions/positions.ts';
@@ -55,10 +55,11 @@ export async function capture(options: CaptureOptions): Promise<void> {
     watch.entered('kafka');
     if (batch.state === null) {
       await writer.append(parts);
+      await failpoint('source.snapshot_chunk');
       reader.acknowledge(batch);
       continue;
     }
-    await writer.commit([...parts, positions.part(sourceId, batch.state)]);
+    await commit(writer, parts, positions.part(sourceId, batch.state));
     await failpoint('source.after_commit');
     reader.acknowledge(batch);
     watch.committed((performance.now() - started) / 1000);
@@ -67,6 +68,18 @@ export async function capture(options: CaptureOptions): Promise<void> {
       writer = await options.reopen(writer, STREAMING_TRANSACTION_MS);
     }
   }
+}
+
+/** Events and position in one flight; in two where a fault is to come between them. */
+async function commit(
+  writer: TransactionRelay,
+  events: readonly TopicPart[],
+  position: TopicPart,
+): Promise<void> {
+  if (!isArmed('source.produced')) return writer.commit([...events, position]);
+  await writer.append(events);
+  await failpoint('source.produced');
+  await writer.commit([position]);
 }
 
 function topicParts(batch: SourceBatch, options: CaptureOptions): TopicPart[] {

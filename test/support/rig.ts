@@ -41,6 +41,7 @@ export interface RigOptions {
   readonly withMinio?: boolean;
   readonly environment?: Readonly<Record<string, string>>;
   readonly sourceSettings?: Record<string, string>;
+  readonly targetSettings?: Record<string, string>;
 }
 
 export const BUCKET = 'lake';
@@ -51,7 +52,7 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
   const [kafka, source, target, minio] = await Promise.all([
     kafkaContext(),
     postgresContext({ settings: options.sourceSettings ?? {} }),
-    postgresContext(),
+    postgresContext({ settings: options.targetSettings ?? {} }),
     options.withMinio === true ? minioContext() : null,
   ]);
   if (minio !== null) await makeBucket(minio);
@@ -288,9 +289,15 @@ export async function until<T>(
 ): Promise<T> {
   const deadline = Date.now() + timeoutMs;
   for (;;) {
-    const found = await check().catch(() => null);
+    let failure = '';
+    const found = await check().catch((error: unknown) => {
+      failure = `: ${String(error)}`;
+      return null;
+    });
     if (found !== false && found !== null && found !== undefined) return found;
-    if (Date.now() > deadline) throw new Error(`waited ${timeoutMs} ms in vain for ${what}`);
+    if (Date.now() > deadline) {
+      throw new Error(`waited ${timeoutMs} ms in vain for ${what}${failure}`);
+    }
     await delay(50);
   }
 }

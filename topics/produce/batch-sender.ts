@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { PipelineError } from '../../core/errors/pipeline-error.ts';
+import { failpoint } from '../../core/run/failpoints.ts';
 import type { RecordArena } from '../../schemas/envelope/record-arena.ts';
 import { CONCURRENT_TRANSACTIONS, kafkaError, NONE } from '../errors.ts';
 import type { BrokerConnection } from '../wire/broker-connection.ts';
@@ -152,6 +153,7 @@ export class BatchSender {
         // what follows it must not overtake.
         if (batches.some(opensPartition)) {
           results.push(...(await this.sendOpening(connection, batches, options)));
+          if (queues.some(hasMore)) await failpoint('kafka.produced_partly');
           continue;
         }
         underWay.push(await this.sendRequest(connection, batches, options, []));
@@ -244,6 +246,10 @@ function takeBatches(queues: readonly PartitionQueue[], stamp: Stamp): OutBatch[
     queue.next++;
   }
   return batches;
+}
+
+function hasMore(queue: PartitionQueue): boolean {
+  return queue.next < queue.cuts.length;
 }
 
 function opensPartition(batch: OutBatch): boolean {

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ErrorCode } from '../../core/errors/codes.ts';
 import { PipelineError, toPipelineError } from '../../core/errors/pipeline-error.ts';
+import { failpoint } from '../../core/run/failpoints.ts';
 import { CONCURRENT_TRANSACTIONS, kafkaError, NONE } from '../errors.ts';
 import type { WriteCodec } from '../wire/codec.ts';
 import type { WireRequest } from '../wire/broker-connection.ts';
@@ -143,6 +144,7 @@ export class TransactionWriter {
     if (this.state === 'idle') this.begunAt = Date.now();
     this.state = 'in-transaction';
     await this.orDie(async () => {
+      await failpoint('kafka.begun');
       if (this.protocol === 1) await this.announce(filled);
       await this.sender.send(filled, this.produceOptions(), this.stamp);
     });
@@ -151,7 +153,9 @@ export class TransactionWriter {
   /** Writes, then commits: every record since the transaction began is readable, or none is. */
   async commit(parts: readonly TopicPart[]): Promise<void> {
     await this.append(parts);
-    if (this.state === 'in-transaction') await this.end(true);
+    if (this.state !== 'in-transaction') return;
+    await failpoint('kafka.position_produced');
+    await this.end(true);
   }
 
   /** Ends the open transaction so that nobody ever reads its records. Nothing to do on a dead
@@ -202,7 +206,11 @@ export class TransactionWriter {
     const request = endTransactionRequest(this.transactionalId, this.identity, protocol, commit);
     await this.orDie(() =>
       this.untilTransactionsPass('ending a transaction', async () => {
-        const answer = await this.askCoordinator(request);
+        const answering = this.askCoordinator(request);
+        // A fault below must not make a rejection that nobody waits for.
+        answering.catch(() => {});
+        if (commit) await failpoint('kafka.commit_sent');
+        const answer = await answering;
         const { errorCode, identity } = readEndTransaction(answer, this.identity, protocol);
         this.identity = identity;
         return errorCode;

@@ -1,6 +1,6 @@
 import type { Client } from 'pg';
 import { PipelineError } from '../../../core/errors/pipeline-error.ts';
-import { failpoint } from '../../../core/run/failpoints.ts';
+import { failpoint, isArmed } from '../../../core/run/failpoints.ts';
 import { classify } from './errors.ts';
 import { exchange, type ExchangeError, type Statement, type StatementResult } from './exchange.ts';
 import { acceptFilenode, lockPartitions, storeOffsets } from './offset-store.ts';
@@ -54,14 +54,34 @@ export async function applyBatch(
   await failpoint('destination.postgres.before_apply');
   for (const { state, next } of work.steps) state.uncertain = next;
   const offsets = work.steps.map(({ state, next }) => ({ ...keyOf(state), next }));
-  const end = [storeOffsets(work.home, work.connectionId, offsets), { text: 'COMMIT' }];
-  if (work.tables.some(({ encoded }) => encoded.mustMissNone.length > 0)) {
+  const store = storeOffsets(work.home, work.connectionId, offsets);
+  if (isArmed('destination.postgres.offset_stored')) {
     refuseMissed(work, await apply(client, work, []));
-    await exchange(client, end);
+    await exchange(client, [store]);
+    await failpoint('destination.postgres.offset_stored');
+    await sent(exchange(client, [COMMIT]));
+  } else if (mayMiss(work) || isArmed('destination.postgres.rows_applied')) {
+    refuseMissed(work, await apply(client, work, []));
+    await failpoint('destination.postgres.rows_applied');
+    await sent(exchange(client, [store, COMMIT]));
   } else {
-    await apply(client, work, end);
+    await sent(apply(client, work, [store, COMMIT]));
   }
   await failpoint('destination.postgres.after_commit');
+}
+
+const COMMIT: Statement = { text: 'COMMIT' };
+
+function mayMiss(work: BatchWork): boolean {
+  return work.tables.some(({ encoded }) => encoded.mustMissNone.length > 0);
+}
+
+/** The COMMIT is on its way, and nobody knows its answer yet. */
+async function sent(answer: Promise<unknown>): Promise<void> {
+  // A fault here must not make a rejection that nobody waits for.
+  answer.catch(() => {});
+  await failpoint('destination.postgres.commit_sent');
+  await answer;
 }
 
 function keyOf({ target: { topic, partition } }: PartitionState) {

@@ -98,6 +98,7 @@ export class RangeDelivery {
     for (const file of sealed.files) await this.upload(claim, file);
     await failpoint('s3.after_upload');
     await this.chain.finish(claim);
+    await failpoint('s3.claim_closed');
     this.chainEnd = claim.end;
     for (const { path } of sealed.files) await rm(path, { force: true });
   }

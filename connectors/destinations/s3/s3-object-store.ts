@@ -16,6 +16,7 @@ import {
   S3Client,
 } from '@aws-sdk/client-s3';
 import { Upload } from '@aws-sdk/lib-storage';
+import { failpoint } from '../../../core/run/failpoints.ts';
 import { nameOf, statusOf, storeError } from './errors.ts';
 import type { ObjectStore } from './object-store.ts';
 import type { S3Settings } from './settings.ts';
@@ -49,6 +50,7 @@ export class S3ObjectStore implements ObjectStore {
       responseChecksumValidation: 'WHEN_REQUIRED',
       requestHandler: { connectionTimeout: 5_000, requestTimeout: 60_000 },
     });
+    addFailpoints(this.client);
   }
 
   async bucketExists(): Promise<void> {
@@ -283,4 +285,18 @@ function named(error: unknown, name: string): unknown {
     name,
     $metadata: { httpStatusCode: 404 },
   });
+}
+
+/** Where a fault meets parts that the store has taken and whose answer nobody has seen. */
+function addFailpoints(client: S3Client): void {
+  client.middlewareStack.add(
+    (next, { commandName }) =>
+      async (args) => {
+        const answer = await next(args);
+        if (commandName === 'UploadPartCommand') await failpoint('s3.part_sent');
+        if (commandName === 'CompleteMultipartUploadCommand') await failpoint('s3.complete_sent');
+        return answer;
+      },
+    { step: 'deserialize', priority: 'high' },
+  );
 }

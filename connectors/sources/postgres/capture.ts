@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type pg from 'pg';
 import { PipelineError, toPipelineError } from '../../../core/errors/pipeline-error.ts';
+import { failpoint } from '../../../core/run/failpoints.ts';
 import type { SourceOpenOptions } from '../../spi/source.ts';
 import type { CaptureState, Mark } from './capture-state.ts';
 import type { TableFacts } from './catalog.ts';
@@ -116,6 +117,7 @@ export class Capture {
       say: this.say,
     });
     await this.snapshot.run(lanes);
+    await failpoint('source.snapshot_handover');
     this.snapshot = null;
     // A temporary slot goes with its session.
     await session.end().catch(() => {});
@@ -245,7 +247,11 @@ export class Capture {
   private errand(work: () => Promise<void>): void {
     const { session } = this;
     session?.pause(PAUSED_BY_SCHEMA);
-    void work().then(
+    const done = async (): Promise<void> => {
+      await failpoint('source.received');
+      await work();
+    };
+    void done().then(
       () => {
         session?.unblock();
         if (session?.blocked === false) session.resume(PAUSED_BY_SCHEMA);

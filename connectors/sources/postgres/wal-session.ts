@@ -1,5 +1,6 @@
 import type pg from 'pg';
 import { PipelineError } from '../../../core/errors/pipeline-error.ts';
+import { failpoint } from '../../../core/run/failpoints.ts';
 import { classify } from './errors.ts';
 import { serverError } from './frames.ts';
 import { lsnForServer } from './position.ts';
@@ -180,6 +181,9 @@ export class WalSession {
       return;
     }
     this.sendFeedback(true);
+    failpoint('source.acknowledged')?.catch((error: unknown) =>
+      this.fail(classify(error, 'replication stream')),
+    );
   }
 
   /** Reports exactly what was acknowledged, never a byte more: a commit record may begin there. */

@@ -74,3 +74,13 @@ describe('describeSettings', () => {
     expect(byName.get('HEADRACE_API_PORT')).toBe(8001);
   });
 });
+
+describe('failpoints', () => {
+  const asked = { HEADRACE_FAILPOINTS: 'sink.fetched=kill', HEADRACE_FAILPOINTS_ALLOWED: 'yes' };
+
+  it('are refused in production, whatever else allows them', () => {
+    expect(failure({ ...asked, NODE_ENV: 'production' }).message).toMatch(/HEADRACE_FAILPOINTS/);
+    expect(loadSettings({ ...asked, NODE_ENV: 'test' }).failpoints).toBe('sink.fetched=kill');
+    expect(loadSettings({ NODE_ENV: 'production' }).failpoints).toBeNull();
+  });
+});
