@@ -1,5 +1,8 @@
+import { resolveSecret } from '../core/config/secret-references.ts';
 import { PipelineError } from '../core/errors/pipeline-error.ts';
+import type { ConnectorSpec } from './spi/connector.ts';
 import type { Destination } from './spi/destination.ts';
+import { mapSecrets } from './spi/secret-fields.ts';
 import type { Source } from './spi/source.ts';
 
 /** A connector's name and Airbyte definition id, and how to load it: drivers are imported only when
@@ -37,11 +40,43 @@ export interface Connectors {
 }
 
 export const connectors: Connectors = {
-  sources: shelf('source', SOURCES),
-  destinations: shelf('destination', DESTINATIONS),
+  sources: shelf('source', SOURCES, resolvingSource),
+  destinations: shelf('destination', DESTINATIONS, resolvingDestination),
 };
 
-function shelf<C>(kind: string, entries: readonly Entry<C>[]): ConnectorShelf<C> {
+/** A connector meets secrets, never references to them; what a reference stands for is read when the
+ * connector is called, so that it is held no longer and is never old. */
+function resolvingSource(source: Source): Source {
+  const resolve = resolver(source);
+  return {
+    ...source,
+    check: async (config) => source.check(resolve(config)),
+    discover: async (config) => source.discover(resolve(config)),
+    open: async (options) => source.open({ ...options, config: resolve(options.config) }),
+    currentPosition: async (config) => source.currentPosition(resolve(config)),
+    release: async (options) => source.release({ ...options, config: resolve(options.config) }),
+  };
+}
+
+function resolvingDestination(destination: Destination): Destination {
+  const resolve = resolver(destination);
+  return {
+    ...destination,
+    check: async (config) => destination.check(resolve(config)),
+    open: async (options) => destination.open({ ...options, config: resolve(options.config) }),
+  };
+}
+
+function resolver({ spec }: { readonly spec: ConnectorSpec }) {
+  return (config: Record<string, unknown>) =>
+    mapSecrets(spec, config, (value) => resolveSecret(value));
+}
+
+function shelf<C>(
+  kind: string,
+  entries: readonly Entry<C>[],
+  resolving: (connector: C) => C,
+): ConnectorShelf<C> {
   return {
     names: entries.map((entry) => entry.name),
     async load(key) {
@@ -51,7 +86,7 @@ function shelf<C>(kind: string, entries: readonly Entry<C>[]): ConnectorShelf<C>
           details: { id: key },
         });
       }
-      return await entry.load();
+      return resolving(await entry.load());
     },
   };
 }

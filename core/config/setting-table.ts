@@ -208,6 +208,19 @@ export const SETTINGS = {
     alias: 'MAX_DAYS_OF_ONLY_FAILED_JOBS_BEFORE_CONNECTION_DISABLE',
     description: 'Days of failed jobs only after which a connection is made inactive; 0 for never.',
   },
+  HEADRACE_SECRET_ENV_PREFIX: {
+    type: 'text',
+    default: 'CONNECTOR_SECRET_',
+    secret: false,
+    description:
+      'Beginning of the variables that ${env:NAME} in a secret field of a connector may name.',
+  },
+  HEADRACE_SECRET_FOLDER: {
+    type: 'folder',
+    default: null,
+    secret: false,
+    description: 'Folder of the files that ${file:name} in a secret field of a connector may name.',
+  },
   HEADRACE_FAILPOINTS: {
     type: 'text',
     default: null,

@@ -69,6 +69,20 @@ export const ERROR_CODES = {
     http: 500,
     fix: 'Set HEADRACE_SECRET_KEY to the passphrase that the store was written with.',
   },
+  CFG_SECRET_REFERENCE: {
+    reaction: 'hold',
+    origin: 'airbyte_platform',
+    type: 'config_error',
+    http: 422,
+    fix: 'Set the variable or put the file named in the message where every service runs; HEADRACE_SECRET_ENV_PREFIX and HEADRACE_SECRET_FOLDER say which are allowed.',
+  },
+  CFG_SECRET_NEEDED: {
+    reaction: 'hold',
+    origin: 'airbyte_platform',
+    type: 'config_error',
+    http: 422,
+    fix: 'Send the secret named in the message itself instead of the mask: a stored one is not used with another host, port, user or TLS setting.',
+  },
   CFG_TOKEN_REQUIRED: {
     reaction: 'stop',
     origin: 'airbyte_platform',

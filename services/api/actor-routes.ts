@@ -133,8 +133,10 @@ export class ActorCalls {
   private async checkUnsaved(definitionId: string, body: CoreBody): Promise<object> {
     const { spec } = await this.shelf.load(definitionId.toLowerCase());
     const stored = body[`${this.kind}Id`];
-    const old = stored === undefined ? {} : (await this.live(stored)).configuration;
-    const configuration = unmaskSecrets(body.connectionConfiguration, old);
+    const old = stored === undefined ? null : await this.live(stored);
+    // A secret of one connector is not for another one that may send it elsewhere.
+    const known = old?.connector === spec.name ? old.configuration : {};
+    const configuration = unmaskSecrets(body.connectionConfiguration, known);
     checkConfig(spec, configuration);
     return this.check({ connector: spec.name, configuration });
   }

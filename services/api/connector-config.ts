@@ -1,6 +1,9 @@
+import { isDeepStrictEqual } from 'node:util';
 import { Compile } from 'typebox/schema';
+import { isSecretReference } from '../../core/config/secret-references.ts';
 import { PipelineError } from '../../core/errors/pipeline-error.ts';
 import type { ConnectorSpec } from '../../connectors/spi/connector.ts';
+import { mapSecrets } from '../../connectors/spi/secret-fields.ts';
 import { describe } from './request-body.ts';
 
 type Config = Record<string, unknown>;
@@ -9,8 +12,9 @@ type Schema = Record<string, unknown>;
 /** Airbyte's mask; a client that sends it back means "as it was". */
 export const SECRET_MASK = '**********';
 
-/** Names that hold a secret wherever they stand, marked in the specification or not. */
-const SECRET_NAME = /password|token|secret|ssh_key|credentials_json|access_key_id/i;
+/** Fields that say who is asked, as whom, and how safely. */
+const WHERE =
+  /^(host|port|user|username|database_config|connection_string|ssl.*|tls.*|tunnel.*|.*url.*|.*endpoint)$/i;
 
 /** Throws CFG_INVALID_CONNECTOR (422) naming each field that does not fit the specification; values
  * are never quoted (invariant 8). */
@@ -36,46 +40,46 @@ function withoutDefaulted(schema: Schema): Schema {
   };
 }
 
-/** The configuration exactly as given, secrets replaced by the mask (invariant 8). */
+/** The configuration exactly as given, secrets replaced by the mask (invariant 8). A reference to a
+ * secret is none. */
 export function maskSecrets(spec: ConnectorSpec, config: Config): Config {
-  return mapFields([spec.connectionSpecification], config, (value) =>
-    value === '' ? '' : SECRET_MASK,
+  return mapSecrets(spec, config, (value) =>
+    value === '' || isSecretReference(value) ? value : SECRET_MASK,
   );
 }
 
-/** Puts the stored secrets where the mask stands. Throws CFG_INVALID_CONNECTOR where none is. */
+/**
+ * Puts the stored secrets where the mask stands. Throws CFG_INVALID_CONNECTOR where none is stored,
+ * and CFG_SECRET_NEEDED when host, port, user or TLS change with it: whoever may edit a
+ * configuration could send the stored password to a server of their own.
+ */
 export function unmaskSecrets(config: Config, stored: Config): Config {
-  return unmask(config, stored, []) as Config;
-}
-
-function mapFields(schemas: Schema[], value: Config, secret: (value: unknown) => unknown): Config {
-  const branches = schemas.flatMap(withBranches);
-  return Object.fromEntries(
-    Object.entries(value).map(([name, field]) => {
-      const described = branches.flatMap((branch) => {
-        const property = (branch['properties'] as Record<string, Schema> | undefined)?.[name];
-        return property === undefined ? [] : [property];
-      });
-      const marked = described.some((each) => each['airbyte_secret'] === true);
-      const named = typeof field === 'string' && SECRET_NAME.test(name);
-      return [name, marked || named ? secret(field) : mapValue(described, field, secret)];
-    }),
+  const unmasked = unmask(config, stored, []) as Config;
+  const kept = maskedPaths(config, []);
+  const moved = changedPaths(stored, unmasked).find((path) =>
+    path.split('.').some((part) => WHERE.test(part)),
+  );
+  if (kept[0] === undefined || moved === undefined) return unmasked;
+  throw new PipelineError(
+    'CFG_SECRET_NEEDED',
+    `$.${moved} changes: $.${kept[0]} must be entered again`,
+    { details: { field: kept[0] } },
   );
 }
 
-function mapValue(schemas: Schema[], value: unknown, secret: (value: unknown) => unknown): unknown {
-  if (Array.isArray(value)) {
-    const items = schemas.flatMap((each) => (isObject(each['items']) ? [each['items']] : []));
-    return value.map((each) => mapValue(items, each, secret));
+function maskedPaths(value: unknown, path: string[]): string[] {
+  if (value === SECRET_MASK) return [path.join('.')];
+  if (typeof value !== 'object' || value === null) return [];
+  return Object.entries(value).flatMap(([name, each]) => maskedPaths(each, [...path, name]));
+}
+
+/** Dotted names of the fields in which two values differ, in the order of the second. */
+export function changedPaths(before: unknown, after: unknown, path: string[] = []): string[] {
+  if (isObject(before) && isObject(after)) {
+    const names = new Set([...Object.keys(after), ...Object.keys(before)]);
+    return [...names].flatMap((name) => changedPaths(before[name], after[name], [...path, name]));
   }
-  return isObject(value) ? mapFields(schemas, value, secret) : value;
-}
-
-function withBranches(schema: Schema): Schema[] {
-  const branches = ['oneOf', 'anyOf', 'allOf'].flatMap(
-    (word) => (schema[word] as Schema[] | undefined) ?? [],
-  );
-  return [schema, ...branches.flatMap(withBranches)];
+  return isDeepStrictEqual(before, after) ? [] : [path.join('.')];
 }
 
 function unmask(value: unknown, stored: unknown, path: string[]): unknown {

@@ -43,7 +43,7 @@ describe('sources and destinations', () => {
 
   it('an update with the mask keeps the stored secret', async () => {
     const sourceId = await api.createSource({ password: 'hunter2' });
-    const connectionConfiguration = { host: 'db2', port: 1, password: '**********' };
+    const connectionConfiguration = { host: 'db', port: 5432, extra: 1, password: '**********' };
     const updated = await api.call('sources/update', {
       sourceId,
       name: 'shop 2',
@@ -54,11 +54,17 @@ describe('sources and destinations', () => {
       body: { name: 'shop 2', connectionConfiguration },
     });
     expect((await api.store.actors.get('source', sourceId)).configuration).toEqual({
-      host: 'db2',
-      port: 1,
+      host: 'db',
+      port: 5432,
+      extra: 1,
       password: 'hunter2',
     });
-    const nothingStored = { ...connectionConfiguration, tls: { mode: 'on', pem: '**********' } };
+    const nothingStored = {
+      host: 'db',
+      port: 5432,
+      password: 'new',
+      tls: { mode: 'on', pem: '**********' },
+    };
     const refused = await api.call('sources/update', {
       sourceId,
       name: 'shop',
@@ -66,6 +72,46 @@ describe('sources and destinations', () => {
     });
     expect(refused).toMatchObject({ status: 422 });
     expect(refused.body.message).toContain('$.tls.pem');
+  });
+
+  it('a stored secret is not used with another host, port, user or TLS setting', async () => {
+    const stored = { password: 'hunter2', username: 'u', tls: { mode: 'on', pem: 'PEM' } };
+    const sourceId = await api.createSource(stored);
+    const masked = { host: 'db', port: 5432, ...stored, password: '**********' };
+    for (const moved of [
+      { host: 'evil' },
+      { port: 1 },
+      { username: 'other' },
+      { tls: { mode: 'off' } },
+      { tls: { mode: 'on', pem: 'other' } },
+      { ssl_mode: { mode: 'disable' } },
+    ]) {
+      const body = { sourceId, name: 'x', connectionConfiguration: { ...masked, ...moved } };
+      for (const call of ['sources/update', 'sources/check_connection_for_update']) {
+        const refused = await api.call(call, body);
+        expect(refused, JSON.stringify(moved)).toMatchObject({
+          status: 422,
+          body: { exceptionClassName: 'CFG_SECRET_NEEDED' },
+        });
+        expect(refused.body.message).toMatch(/\$\.\w+.* changes: \$\.password must be entered/);
+      }
+      const unsaved = {
+        sourceId,
+        sourceDefinitionId: SOURCE_DEFINITION,
+        connectionConfiguration: body.connectionConfiguration,
+      };
+      const check = await api.call('scheduler/sources/check_connection', unsaved);
+      expect(check.body.exceptionClassName).toBe('CFG_SECRET_NEEDED');
+    }
+    const entered = { ...masked, host: 'db2', password: 'again' };
+    const update = { sourceId, name: 'x', connectionConfiguration: entered };
+    expect((await api.call('sources/update', update)).status).toBe(200);
+  });
+
+  it('shows a reference to a secret, and stores nothing else', async () => {
+    const sourceId = await api.createSource({ password: '${env:CONNECTOR_SECRET_DB}' });
+    const { body } = await api.call('sources/get', { sourceId });
+    expect(body.connectionConfiguration.password).toBe('${env:CONNECTOR_SECRET_DB}');
   });
 
   it('a configuration against its specification is 422 and quotes no value', async () => {
