@@ -1,6 +1,7 @@
 import type { StreamId } from '../../schemas/catalog/stream-id.ts';
 import type { ChangeSchema, KeySchema } from '../../schemas/envelope/change-decoder.ts';
 import type { RecordView } from '../../schemas/envelope/record-view.ts';
+import type { OpenDestinationTable } from './comparison.ts';
 import type { CheckResult, ConnectorSpec } from './connector.ts';
 
 /**
@@ -94,4 +95,6 @@ export interface Destination {
    * namespace and name alone decide. */
   places?(config: Record<string, unknown>, stream: DestinationStream): readonly string[];
   open(options: DestinationOpenOptions): Promise<DestinationWriter>;
+  /** Opens a deduped copy to be compared with its source. */
+  readonly openTable?: OpenDestinationTable;
 }

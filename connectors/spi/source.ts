@@ -2,6 +2,7 @@ import type { ErrorCode } from '../../core/errors/codes.ts';
 import type { StreamId } from '../../schemas/catalog/stream-id.ts';
 import type { RecordArena } from '../../schemas/envelope/record-arena.ts';
 import type { StreamSchema } from '../../schemas/envelope/stream-schema.ts';
+import type { OpenSourceTable } from './comparison.ts';
 import type { CheckResult, ConnectorSpec } from './connector.ts';
 
 /** What a source offers to be read. `jsonSchema` is Airbyte's: properties with type, format, airbyte_type. */
@@ -165,4 +166,6 @@ export interface Source {
   currentPosition(config: Record<string, unknown>): Promise<string>;
   /** Drops what the source holds for us on the server (slot, publication we created). */
   release(options: { sourceId: string; config: Record<string, unknown> }): Promise<void>;
+  /** Opens a table to be compared with its copies; not given where that cannot be done exactly. */
+  readonly openTable?: OpenSourceTable;
 }

@@ -678,6 +678,27 @@ export const ERROR_CODES = {
     http: 409,
     fix: "The server's log does not carry this table's rows as they were: change what the message names, then take a new snapshot of the stream.",
   },
+  VFY_UNSUPPORTED: {
+    reaction: 'hold',
+    origin: 'replication',
+    type: 'config_error',
+    http: 422,
+    fix: 'This stream cannot be compared for the reason in the message, and nothing is said about it; docs/verify.md lists what can be.',
+  },
+  VFY_NOT_REACHED: {
+    reaction: 'retry',
+    origin: 'replication',
+    type: 'transient_error',
+    http: 503,
+    fix: 'The destination did not reach the position that was compared: see connections/status for what holds it up, mend that, and verify again; where delivery runs on a schedule, start a sync beside it.',
+  },
+  VFY_UNSETTLED: {
+    reaction: 'retry',
+    origin: 'replication',
+    type: 'transient_error',
+    http: 503,
+    fix: 'The keys named kept changing while they were looked at and are neither equal nor different: verify again when they rest.',
+  },
   BUG_UNEXPECTED: {
     reaction: 'retry',
     origin: 'airbyte_platform',

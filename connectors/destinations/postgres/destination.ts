@@ -2,6 +2,7 @@ import { PipelineError } from '../../../core/errors/pipeline-error.ts';
 import { streamLabel } from '../../../schemas/catalog/stream-id.ts';
 import type { Destination } from '../../spi/destination.ts';
 import { checkTarget } from './check.ts';
+import { openDestinationTable } from './compared-copy.ts';
 import { parseConfig } from './config.ts';
 import { OFFSETS_TABLE, SHAPES_TABLE } from './identifiers.ts';
 import { spec } from './spec.ts';
@@ -37,6 +38,7 @@ export const destination: Destination = {
   async open(options) {
     return new PostgresWriter(options, parseConfig(options.config), DEFAULT_LIMITS);
   },
+  openTable: openDestinationTable,
 };
 
 function invalid(stream: string, what: string): PipelineError {

@@ -21,10 +21,30 @@ const CLOSE_TIMEOUT_MS = 5000;
  * role. Settings are local to it: behind a transaction pooler a session's would leak to strangers.
  */
 export function begin(limits: TransactionLimits): Statement[] {
-  const settings: Record<string, string | number> = {
+  return transaction('READ COMMITTED', {
     lock_timeout: limits.lockTimeoutMs,
     statement_timeout: limits.statementTimeoutMs,
     idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_MS,
+  });
+}
+
+/** One view of everything, for as long as its reader takes. Values are printed as at the source. */
+export function beginView(): Statement[] {
+  return transaction('REPEATABLE READ READ ONLY', {
+    lock_timeout: 0,
+    statement_timeout: 0,
+    idle_in_transaction_session_timeout: 0,
+    extra_float_digits: 1,
+    bytea_output: 'hex',
+    row_security: 'off',
+    work_mem: '64MB',
+    jit: 'off',
+  });
+}
+
+function transaction(isolation: string, own: Record<string, string | number>): Statement[] {
+  const settings: Record<string, string | number> = {
+    ...own,
     search_path: 'pg_catalog',
     datestyle: 'ISO, MDY',
     timezone: 'UTC',
@@ -38,7 +58,7 @@ export function begin(limits: TransactionLimits): Statement[] {
   const calls = Object.entries(settings).map(
     ([k, v]) => `pg_catalog.set_config('${k}','${v}',true)`,
   );
-  return [{ text: 'BEGIN ISOLATION LEVEL READ COMMITTED' }, { text: `SELECT ${calls.join(',')}` }];
+  return [{ text: `BEGIN ISOLATION LEVEL ${isolation}` }, { text: `SELECT ${calls.join(',')}` }];
 }
 
 /** A few connections to the target, opened when needed; each is used by one caller at a time. */

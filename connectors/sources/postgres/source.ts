@@ -3,11 +3,11 @@ import type { DiscoveredStream, Source } from '../../spi/source.ts';
 import { hasIdentity, tablesOfSchemas, type TableFacts } from './catalog.ts';
 import { check, cursorWarning, identityWarning } from './check.ts';
 import { TypeRegistry } from './column-types.ts';
+import { openSourceTable } from './compared-table.ts';
 import { parseConfig } from './config.ts';
+import { currentPosition } from './current-position.ts';
 import { cursorColumns } from './cursor.ts';
-import { sqlStateOf } from './errors.ts';
 import { openJobReader } from './job-read.ts';
-import { lsnOfServer, lsnText } from './position.ts';
 import { readPublications } from './publication.ts';
 import { openReader } from './reader.ts';
 import { quoteIdentifier, SideSession } from './session.ts';
@@ -77,28 +77,6 @@ async function discovered(
   };
 }
 
-/**
- * A message in the log marks the present: its position is a record's end, which a reader reaches even
- * on a server where nothing else happens, and its commit flushes everything before it.
- */
-async function currentPosition(raw: Record<string, unknown>): Promise<string> {
-  return withSession(raw, 'position', async (sql) => {
-    try {
-      const [row] = await sql.query(`SELECT pg_logical_emit_message(true, 'headrace', '') AS lsn`);
-      return lsnText(lsnOfServer(String(row?.['lsn'])));
-    } catch (error) {
-      // A standby writes nothing, and a role may not be let to: then the end of the log it is.
-      const state = sqlStateOf((error as Error).cause);
-      if (state !== '25006' && state !== '55000' && state !== '42501') throw error;
-      const [row] = await sql.query(
-        `SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
-           ELSE pg_current_wal_flush_lsn() END AS lsn`,
-      );
-      return lsnText(lsnOfServer(String(row?.['lsn'])));
-    }
-  });
-}
-
 async function release(raw: Record<string, unknown>): Promise<void> {
   const { capture } = parseConfig(raw);
   // Without a log to follow the server keeps nothing for us.
@@ -121,6 +99,7 @@ export const source: Source = {
   hasLog: (config) => parseConfig(config).capture !== null,
   open: openReader,
   read: openJobReader,
-  currentPosition,
+  currentPosition: (config) => withSession(config, 'position', currentPosition),
   release: ({ config }) => release(config),
+  openTable: openSourceTable,
 };

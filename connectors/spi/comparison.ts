@@ -1,0 +1,89 @@
+import type { StreamId } from '../../schemas/catalog/stream-id.ts';
+import type { DestinationStream } from './destination.ts';
+
+/** A key's cells as the server prints them, in key order. */
+export type KeyText = readonly string[];
+
+export interface ComparedKeyColumn {
+  readonly name: string;
+  /** `native`: both sides order this type alike and their indexes serve ranges of it. `text`: ordered
+   * by the bytes of its text, for collations and enums differ between servers. */
+  readonly order: 'native' | 'text';
+}
+
+/** What of a table is compared: columns under their names at the source. */
+export interface ComparedTable {
+  readonly columns: readonly string[];
+  readonly key: readonly ComparedKeyColumn[];
+}
+
+/** Range `i` holds the keys from cut `i - 1` to before cut `i`; the first and last are open. */
+export interface RangeDigest {
+  readonly range: number;
+  /** Rows in it, and the sum of their hashes in any order; without those of `moving`. */
+  readonly rows: number;
+  readonly hash: bigint;
+  /** Keys of rows that the view cannot vouch for: see RowDigest. */
+  readonly moving: readonly KeyText[];
+}
+
+export interface RowDigest {
+  readonly key: KeyText;
+  /** Of the text of all compared columns; equal on both sides when these are. */
+  readonly hash: bigint;
+  /** Another one after every change of the row. */
+  readonly version: string;
+  /** At the destination: changed by an event that may be newer than the source's view. At the source:
+   * a transaction that is under way has changed it. */
+  readonly moving: boolean;
+}
+
+/** A table at one moment: all answers are of one snapshot. */
+export interface TableView {
+  digests(cuts: readonly KeyText[]): Promise<RangeDigest[]>;
+  rowsOfRanges(cuts: readonly KeyText[], ranges: readonly number[]): Promise<RowDigest[]>;
+  rowsOfKeys(keys: readonly KeyText[]): Promise<RowDigest[]>;
+}
+
+export interface SourceView extends TableView {
+  /** Every event of a transaction that the view does not show has this `lsn` or a higher one. */
+  readonly since: string;
+  /** Everything that the view shows was committed at or before this position. */
+  position(): Promise<string>;
+  count(): Promise<number>;
+  /** Every `rows`-th key in key order. */
+  cuts(rows: number): Promise<KeyText[]>;
+}
+
+export interface DestinationView extends TableView {
+  /** By partition, the offset that the view stands before. */
+  readonly offsets: ReadonlyMap<number, number>;
+}
+
+export interface SourceTable {
+  readonly compared: ComparedTable;
+  look<T>(work: (view: SourceView) => Promise<T>): Promise<T>;
+  close(): Promise<void>;
+}
+
+export interface DestinationTable {
+  /** `since` of the source's view. */
+  look<T>(since: string, work: (view: DestinationView) => Promise<T>): Promise<T>;
+  close(): Promise<void>;
+}
+
+/** A source whose tables can be compared with copies of them. Throws VFY_UNSUPPORTED, SRC_STREAM_GONE. */
+export type OpenSourceTable = (options: {
+  readonly config: Record<string, unknown>;
+  readonly stream: StreamId;
+  readonly primaryKey: readonly string[];
+}) => Promise<SourceTable>;
+
+/** Throws VFY_UNSUPPORTED where the destination does not keep one row per key in native types. */
+export type OpenDestinationTable = (options: {
+  readonly config: Record<string, unknown>;
+  readonly connectionId: string;
+  readonly topic: string;
+  readonly stream: DestinationStream;
+  readonly compared: ComparedTable;
+}) => Promise<DestinationTable>;
