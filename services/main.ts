@@ -5,6 +5,7 @@ import { addConnectorCommands } from './cli/connector.ts';
 import { addRoleCommands } from './cli/roles.ts';
 import { addStackCommand } from './cli/stack.ts';
 import { addTopicsCommand } from './cli/topics.ts';
+import { addVerifyCommand } from './cli/verify.ts';
 
 /** sysexits' EX_CONFIG: a supervisor must not start the same settings again. */
 const EXIT_BAD_SETTING = 78;
@@ -16,6 +17,7 @@ function program(): Command {
   addRoleCommands(headrace);
   addStackCommand(headrace);
   addTopicsCommand(headrace);
+  addVerifyCommand(headrace);
   addConnectorCommands(headrace);
   addConfigCommand(headrace);
   return headrace;

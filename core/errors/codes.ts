@@ -139,6 +139,13 @@ export const ERROR_CODES = {
     http: 404,
     fix: 'Look the id up with the list call of its kind.',
   },
+  API_UNREACHABLE: {
+    reaction: 'retry',
+    origin: 'airbyte_platform',
+    type: 'transient_error',
+    http: 503,
+    fix: 'Start headrace up or headrace api, or let HEADRACE_API_HOST and HEADRACE_API_PORT name where it listens.',
+  },
   API_UNAUTHORIZED: {
     reaction: 'hold',
     origin: 'airbyte_platform',

@@ -18,6 +18,7 @@ import { addResetRoutes } from './reset-routes.ts';
 import { addPublicApi } from './public-api.ts';
 import { addRegistryRoutes, type RegistryReader } from './registry-routes.ts';
 import { addStateRoutes } from './state-routes.ts';
+import { addVerifyRoute, type Verify } from './verify-routes.ts';
 import { addWebBackendRoutes } from './web-backend-routes.ts';
 import { addWorkspaceRoutes } from './workspace-routes.ts';
 
@@ -25,6 +26,8 @@ export interface ApiOptions extends ApiContext {
   readonly settings: HttpSettings;
   /** Serves the Confluent registry's paths; they are 404 without it. */
   readonly registry?: RegistryReader;
+  /** Serves connections/verify; it is 404 without it. */
+  readonly verify?: Verify;
 }
 
 /** Airbyte's configuration API of 0.50 over our store. Throws CFG_TOKEN_REQUIRED. */
@@ -49,6 +52,7 @@ export function createApi(options: ApiOptions): FastifyInstance {
   addResetRoutes(app, options);
   addStateRoutes(app, options);
   addWebBackendRoutes(app, options);
+  if (options.verify !== undefined) addVerifyRoute(app, options, options.verify);
   if (options.registry !== undefined) addRegistryRoutes(app, options.registry);
   return app;
 }

@@ -16,6 +16,7 @@ import { createScheduler } from '../scheduler/scheduler.ts';
 import { createSinkWorker } from '../sink/sink-worker.ts';
 import { openKafka } from './kafka.ts';
 import { createSourceWorker } from '../source/source-worker.ts';
+import { verifyConnection } from '../verify/verify-connection.ts';
 
 /** What the roles of one process share. */
 interface Program {
@@ -120,11 +121,14 @@ function schedulerService({ settings, log, store, kafka, owner }: Program): Serv
 }
 
 function makeApi({ settings, log, store, kafka }: Program): Service {
+  const { topicPrefix } = settings;
   return apiService({
     settings,
     store,
     connectors,
     ...(kafka.schemaLog === null ? {} : { registry: kafka.schemaLog }),
+    verify: (connectionId) =>
+      verifyConnection({ work: store.work, connectors, kafka, topicPrefix }, connectionId),
     logger: log.child({ role: 'api' }),
   });
 }

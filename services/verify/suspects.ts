@@ -1,4 +1,10 @@
-import type { DestinationView, KeyText, RowDigest, SourceView } from '../../connectors/spi/comparison.ts';
+import { setTimeout as delay } from 'node:timers/promises';
+import type {
+  DestinationView,
+  KeyText,
+  RowDigest,
+  SourceView,
+} from '../../connectors/spi/comparison.ts';
 
 /** What is wrong with a key at the destination. */
 export type Fault = 'missing' | 'extra' | 'different';
@@ -26,10 +32,13 @@ export interface BothSides {
 const MAX_ROUNDS = 12;
 /** A fault is believed when it is seen as often in a row. */
 const CONFIRMATIONS = 2;
-/** From this round on the few keys left are watched all the time: they change faster than one looks. */
-const WATCH_FROM_ROUND = 2;
-const WATCHED_KEYS = 200;
-const WATCHED_LOOKS = 40;
+/** The source is looked at again and again while the destination catches up, so that the version that
+ * the destination then shows is among those seen: one row of the source per millisecond. */
+const PAUSE_PER_KEY_MS = 1;
+const SHORTEST_PAUSE_MS = 5;
+/** A few keys that change all the time are caught by looking at the destination as often. */
+const FEW_KEYS = 20;
+const LOOKS_AT_FEW = 40;
 const KEYS_PER_LOOK = 5_000;
 
 export function keyName(key: KeyText): string {
@@ -76,8 +85,10 @@ async function settlePart(
   }));
   let reread = 0;
   for (let round = 0; round < MAX_ROUNDS && doubts.length > 0; round++) {
-    const watched = round >= WATCH_FROM_ROUND && doubts.length <= WATCHED_KEYS;
-    const evidence = await gather(sides, doubts.map(({ key }) => key), watched ? WATCHED_LOOKS : 1);
+    const evidence = await gather(
+      sides,
+      doubts.map(({ key }) => key),
+    );
     reread += evidence.reread;
     doubts = doubts.filter((doubt) => {
       const verdict = evidence.verdict(doubt.key);
@@ -92,28 +103,50 @@ async function settlePart(
   return { unsettled: doubts.map(({ key }) => keyName(key)), reread };
 }
 
-/** One round of looks: at the source, at the destination once or more often, at the source again. */
-async function gather(
-  { source, destination }: BothSides,
-  keys: readonly KeyText[],
-  looks: number,
-): Promise<Evidence> {
+/** One round: the source all the time, and the destination once it has caught up with its first look. */
+async function gather(sides: BothSides, keys: readonly KeyText[]): Promise<Evidence> {
   const evidence = new Evidence();
-  const first = await source(async (view) => {
+  const first = await sides.source(async (view) => {
     evidence.sourceLook(await view.rowsOfKeys(keys));
     return { since: view.since, position: await view.position() };
   });
-  const atSource = async (): Promise<void> =>
-    evidence.sourceLook(await source((view) => view.rowsOfKeys(keys)));
-  for (let look = 0; look < looks; look++) {
-    const { position, since } = first;
-    const atDestination = destination(position, since, async (view) =>
-      evidence.destinationLook(await view.rowsOfKeys(keys)),
-    );
-    await (looks === 1 ? atDestination : Promise.all([atDestination, atSource()]));
+  const watch = watchSource(sides, keys, evidence);
+  try {
+    const looks = keys.length <= FEW_KEYS ? LOOKS_AT_FEW : 1;
+    for (let look = 0; look < looks && !evidence.isEqual(keys); look++) {
+      await sides.destination(first.position, first.since, async (view) =>
+        evidence.destinationLook(await view.rowsOfKeys(keys)),
+      );
+    }
+  } finally {
+    await watch.end();
   }
-  await atSource();
   return evidence;
+}
+
+/** Looks until it is ended, and once more then. */
+function watchSource(
+  { source }: BothSides,
+  keys: readonly KeyText[],
+  evidence: Evidence,
+): { end(): Promise<void> } {
+  const ended = new AbortController();
+  const pauseMs = Math.max(SHORTEST_PAUSE_MS, keys.length * PAUSE_PER_KEY_MS);
+  const watching = (async () => {
+    for (let last = false; !last;) {
+      await delay(pauseMs, undefined, { signal: ended.signal }).catch(() => undefined);
+      last = ended.signal.aborted;
+      evidence.sourceLook(await source((view) => view.rowsOfKeys(keys)));
+    }
+  })();
+  // Whoever ends it hears of its failure.
+  watching.catch(() => undefined);
+  return {
+    end: () => {
+      ended.abort();
+      return watching;
+    },
+  };
 }
 
 /** What one round of looks has shown. */
@@ -141,6 +174,10 @@ class Evidence {
     if (!still || here.some((each) => each?.moving === true)) return 'unclear';
     if (row === undefined) return 'extra';
     return here.every((each) => each === undefined) ? 'missing' : 'different';
+  }
+
+  isEqual(keys: readonly KeyText[]): boolean {
+    return this.destinationLooks.length > 0 && keys.every((key) => this.verdict(key) === 'equal');
   }
 
   private byKey(rows: readonly RowDigest[]): Map<string, RowDigest> {

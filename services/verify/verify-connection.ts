@@ -1,9 +1,157 @@
-import { setTimeout as delay } from 'node:timers/promises';
-import type { ConnectorShelf } from '../../connectors/registry.ts';
-import type { DestinationView } from '../../connectors/spi/comparison.ts';
+import type { Connectors } from '../../connectors/registry.ts';
+import type { KeyText } from '../../connectors/spi/comparison.ts';
 import type { Destination, DestinationStream } from '../../connectors/spi/destination.ts';
 import type { Source } from '../../connectors/spi/source.ts';
 import type { ErrorCode } from '../../core/errors/codes.ts';
 import { PipelineError, toPipelineError } from '../../core/errors/pipeline-error.ts';
-import type { Work } from '../../core/store/work.ts';
+import type { ConnectionStreamWork, ConnectionWork, SourceWork } from '../../core/store/work.ts';
+import type { WorkerStore } from '../../core/store/worker-store.ts';
 import { streamLabel } from '../../schemas/catalog/stream-id.ts';
+import type { KafkaClient } from '../../topics/kafka-client.ts';
+import { streamTopic } from '../../topics/naming.ts';
+import { CatchUp } from './caught-up.ts';
+import type { Fault } from './suspects.ts';
+import { compareTables, type TableFindings } from './table-comparison.ts';
+
+export interface VerifyOptions {
+  readonly work: WorkerStore;
+  readonly connectors: Connectors;
+  readonly kafka: KafkaClient;
+  readonly topicPrefix: string;
+}
+
+/** What was found of one stream. Keys are arrays of the key's cells as text. */
+export interface StreamVerdict {
+  readonly stream: string;
+  readonly rows: number;
+  readonly ranges: number;
+  readonly differingRanges: number;
+  readonly reread: number;
+  readonly missing: readonly KeyText[];
+  readonly extra: readonly KeyText[];
+  readonly different: readonly KeyText[];
+  readonly unsettled: readonly KeyText[];
+  /** More keys differ than are listed. */
+  readonly more: boolean;
+}
+
+/** A stream that was not compared, and why. */
+export interface StreamRefusal {
+  readonly stream: string;
+  readonly error: { readonly code: ErrorCode; readonly message: string; readonly fix: string };
+}
+
+/** How long delivery may take to catch up with a look at the source. */
+const PATIENCE_MS = 120_000;
+
+/** Compares a connection's streams one after the other while everything goes on. Throws
+ * VFY_NOT_REACHED for a connection that is not being delivered. */
+export async function verifyConnection(
+  options: VerifyOptions,
+  connectionId: string,
+): Promise<AsyncIterable<StreamVerdict | StreamRefusal>> {
+  const { sources, connections } = await options.work.listWork();
+  const connection = connections.find((each) => each.connectionId === connectionId);
+  const source = sources.find((each) => each.sourceId === connection?.sourceId);
+  if (connection === undefined || source === undefined) {
+    throw new PipelineError(
+      'VFY_NOT_REACHED',
+      `the connection ${connectionId} is not delivered now: it is inactive, or waits for its schedule`,
+      { details: { id: connectionId } },
+    );
+  }
+  const connectors = {
+    source: await options.connectors.sources.load(source.connector),
+    destination: await options.connectors.destinations.load(connection.connector),
+  };
+  return verdicts({ ...options, connection, source, loaded: connectors });
+}
+
+interface Verification extends VerifyOptions {
+  readonly connection: ConnectionWork;
+  readonly source: SourceWork;
+  readonly loaded: { readonly source: Source; readonly destination: Destination };
+}
+
+async function* verdicts(context: Verification): AsyncGenerator<StreamVerdict | StreamRefusal> {
+  for (const stream of context.connection.streams) {
+    const label = streamLabel(stream);
+    try {
+      yield verdictOf(label, await compareStream(context, stream));
+    } catch (thrown) {
+      const { code, message, spec } = toPipelineError(thrown);
+      yield { stream: label, error: { code, message, fix: spec.fix } };
+    }
+  }
+}
+
+async function compareStream(
+  context: Verification,
+  stream: ConnectionStreamWork,
+): Promise<TableFindings> {
+  const { connection, source, loaded, kafka } = context;
+  const { source: from, destination: to } = loaded;
+  if (stream.mode === 'append') throw unsupported(stream, 'it is appended to');
+  if (from.openTable === undefined) throw unsupported(stream, `a ${from.spec.title} source`);
+  if (to.openTable === undefined) throw unsupported(stream, `a ${to.spec.title} destination`);
+  const topic = streamTopic(context.topicPrefix, connection.sourceName, stream);
+  const { primaryKey } = stream;
+  const there = await from.openTable({ config: source.config, stream, primaryKey });
+  try {
+    const here = await to.openTable({
+      config: connection.config,
+      connectionId: connection.connectionId,
+      topic,
+      stream: destinationStream(stream),
+      compared: there.compared,
+    });
+    const catchUp = new CatchUp({
+      stream,
+      topic,
+      patienceMs: PATIENCE_MS,
+      sourceReport: () => context.work.sourceReport(source.sourceId),
+      endOffsets: (topics) => kafka.endOffsets(topics),
+    });
+    try {
+      return await compareTables({
+        source: (work) => there.look(work),
+        destination: (position, since, work) => catchUp.look(here, position, since, work),
+      });
+    } finally {
+      await here.close();
+    }
+  } finally {
+    await there.close();
+  }
+}
+
+function destinationStream(stream: ConnectionStreamWork): DestinationStream {
+  const { namespace, name, destinationNamespace, destinationName, mode, primaryKey } = stream;
+  return {
+    stream: { namespace, name },
+    namespace: destinationNamespace,
+    name: destinationName,
+    mode,
+    primaryKey,
+  };
+}
+
+function unsupported(stream: ConnectionStreamWork, what: string): PipelineError {
+  const label = streamLabel(stream);
+  return new PipelineError('VFY_UNSUPPORTED', `stream ${label}: ${what} cannot be compared`, {
+    details: { stream: label },
+  });
+}
+
+function verdictOf(stream: string, findings: TableFindings): StreamVerdict {
+  const { faults, ...figures } = findings;
+  const keysOf = (fault: Fault): KeyText[] =>
+    faults.filter((each) => each.fault === fault).map(({ key }) => key);
+  return {
+    stream,
+    ...figures,
+    missing: keysOf('missing'),
+    extra: keysOf('extra'),
+    different: keysOf('different'),
+  };
+}

@@ -1,0 +1,96 @@
+import type { Command } from 'commander';
+import { createInterface } from 'node:readline';
+import { Readable } from 'node:stream';
+import { ERROR_CODES, type ErrorCode } from '../../core/errors/codes.ts';
+import { loadSettings, type Settings } from '../../core/config/settings.ts';
+import { PipelineError } from '../../core/errors/pipeline-error.ts';
+import type { StreamRefusal, StreamVerdict } from '../verify/verify-connection.ts';
+
+/** Something differs; something could not be compared or did not rest. */
+const EXIT_DIFFERENT = 1;
+const EXIT_UNDECIDED = 2;
+
+type Line = StreamVerdict | StreamRefusal;
+
+/** `headrace verify`: asks the API that runs beside it, which knows the configurations. */
+export function addVerifyCommand(program: Command): void {
+  program
+    .command('verify')
+    .description('compare a destination with its source while both go on')
+    .argument('<connection>', 'its id')
+    .option('--json', 'one JSON line per stream')
+    .action(async (connectionId: string, options: { json?: boolean }) => {
+      let exit = 0;
+      for await (const text of await ask(loadSettings(process.env), connectionId)) {
+        const line = JSON.parse(text) as Line;
+        exit = worse(exit, exitOf(line));
+        say(options.json === true ? text : describe(line));
+      }
+      process.exitCode = exit;
+    });
+}
+
+async function* ask(settings: Settings, connectionId: string): AsyncGenerator<string> {
+  const { apiHost, apiPort, apiToken } = settings;
+  const host =
+    apiHost === '0.0.0.0' ? '127.0.0.1' : apiHost.includes(':') ? `[${apiHost}]` : apiHost;
+  const url = `http://${host}:${apiPort}/api/v1/connections/verify`;
+  try {
+    const response = await fetch(url, {
+      method: 'POST',
+      headers: {
+        'content-type': 'application/json',
+        ...(apiToken === null ? {} : { authorization: `Bearer ${apiToken}` }),
+      },
+      body: JSON.stringify({ connectionId }),
+    });
+    if (!response.ok) throw refused(await response.json());
+    yield* createInterface({ input: Readable.fromWeb(response.body as never) });
+  } catch (cause) {
+    if (cause instanceof PipelineError) throw cause;
+    throw new PipelineError('API_UNREACHABLE', `the API does not answer at ${url}`, { cause });
+  }
+}
+
+function refused(answer: unknown): PipelineError {
+  const { message, exceptionClassName } = answer as { message: string; exceptionClassName: string };
+  const code = exceptionClassName in ERROR_CODES ? (exceptionClassName as ErrorCode) : null;
+  return new PipelineError(code ?? 'API_INVALID_REQUEST', message);
+}
+
+function exitOf(line: Line): number {
+  if ('error' in line) return EXIT_UNDECIDED;
+  if (line.missing.length + line.extra.length + line.different.length > 0) return EXIT_DIFFERENT;
+  return line.unsettled.length > 0 ? EXIT_UNDECIDED : 0;
+}
+
+/** A difference that was found outweighs what could not be found out. */
+function worse(exit: number, other: number): number {
+  return exit === EXIT_DIFFERENT || other === EXIT_DIFFERENT
+    ? EXIT_DIFFERENT
+    : Math.max(exit, other);
+}
+
+function describe(line: Line): string {
+  if ('error' in line) {
+    return `${line.stream}: not compared: ${line.error.code}: ${line.error.message}\n  ${line.error.fix}`;
+  }
+  const { stream, rows, ranges, differingRanges, reread } = line;
+  const figures = `${rows} rows in ${ranges} ranges, ${differingRanges} of them looked into, ${reread} rows read again`;
+  const kinds = ['missing', 'extra', 'different', 'unsettled'] as const;
+  const found = kinds.flatMap((kind) =>
+    line[kind].map((key) => `${kind} ${stream} ${keyText(key)}`),
+  );
+  const verdict =
+    exitOf(line) === 0 ? 'equal' : exitOf(line) === EXIT_DIFFERENT ? 'DIFFERENT' : 'not settled';
+  const more = line.more ? [`${stream}: more keys differ than are listed`] : [];
+  return [...found, ...more, `${stream}: ${verdict}: ${figures}`].join('\n');
+}
+
+function keyText(key: readonly string[]): string {
+  return JSON.stringify(key.length === 1 ? key[0] : key);
+}
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`);
+}

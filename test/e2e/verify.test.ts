@@ -1,0 +1,171 @@
+import { execFile } from 'node:child_process';
+import { setTimeout as delay } from 'node:timers/promises';
+import type pg from 'pg';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import {
+  cdcSourceConfig,
+  connectTo,
+  createConnection,
+  createDestination,
+  createSource,
+  postgresConfig,
+  query,
+  startRig,
+  sync,
+  type Rig,
+} from '../support/rig.ts';
+
+interface Verdict {
+  readonly stream: string;
+  readonly rows: number;
+  readonly missing: string[][];
+  readonly extra: string[][];
+  readonly different: string[][];
+  readonly unsettled: string[][];
+  readonly error?: { readonly code: string };
+}
+
+const TABLES = `
+  CREATE TYPE mood AS ENUM ('sad', 'ok', 'glad');
+  CREATE TABLE numbers (id bigint PRIMARY KEY, n numeric, d double precision, r real, b bytea, j jsonb,
+    at timestamptz, span interval, m money, tags text[], note text);
+  CREATE TABLE words (word text PRIMARY KEY, weight int);
+  CREATE TABLE pairs (a int, b text, at date, v int, PRIMARY KEY (at, b, a));
+  CREATE TABLE moods (m mood, n smallint, v int, PRIMARY KEY (n, m));
+  CREATE TABLE empty (id uuid PRIMARY KEY);
+  CREATE TABLE log (line text);
+  INSERT INTO numbers SELECT i, i / 7.0, 1.0 / i, 1.0 / i, decode(md5(i::text), 'hex'), json_build_object('i', i),
+    '2026-01-01 12:00:00+00'::timestamptz + i * interval '61 minutes', i * interval '1 day 3 seconds', i::money,
+    ARRAY['a', NULL, 'NULL', i::text], CASE WHEN i % 3 = 0 THEN '' WHEN i % 3 = 1 THEN 'x' END
+    FROM generate_series(1, 3000) i;
+  INSERT INTO words SELECT CASE i % 5 WHEN 0 THEN 'É' WHEN 1 THEN 'é' WHEN 2 THEN '"q",\\' WHEN 3 THEN 'Z ' ELSE 'z-' END || i, i
+    FROM generate_series(1, 2000) i;
+  INSERT INTO words VALUES ('', 0);
+  INSERT INTO pairs SELECT i % 7, 'b' || i, '2026-01-01'::date + i % 30, i FROM generate_series(1, 2000) i;
+  INSERT INTO moods SELECT m, n, n FROM unnest(enum_range(NULL::mood)) m, generate_series(1, 40) n;`;
+
+/** Reset what a server would print by; both sides differently. */
+const HOSTILE = (database: string, zone: string): string =>
+  ['datestyle', 'German', 'timezone', zone, 'extra_float_digits', '-3', 'bytea_output', 'escape']
+    .flatMap((name, i, all) =>
+      i % 2 === 0 ? [`ALTER DATABASE ${database} SET ${name} = '${all[i + 1]}';`] : [],
+    )
+    .join('');
+
+describe('headrace verify', () => {
+  let rig: Rig;
+  let connectionId: string;
+
+  beforeAll(async () => {
+    rig = await startRig();
+    await query(rig.source, HOSTILE('postgres', 'America/New_York'));
+    await query(rig.target, HOSTILE('postgres', 'Asia/Kathmandu'));
+    await query(rig.source, TABLES);
+    const sourceId = await createSource(rig, cdcSourceConfig(rig.source));
+    const destinationId = await createDestination(rig, 'postgres', postgresConfig(rig.target));
+    connectionId = await createConnection(rig, sourceId, destinationId, (_, keyed) =>
+      keyed ? 'append_dedup' : null,
+    );
+    expect((await sync(rig, connectionId)).job.status).toBe('succeeded');
+  }, 120_000);
+
+  afterAll(() => rig[Symbol.asyncDispose]());
+
+  async function verify(id: string): Promise<{ exit: number; out: string; err: string }> {
+    return new Promise((resolve) => {
+      const program = ['services/main.ts', 'verify', id, '--json'];
+      const env = { ...process.env, HEADRACE_API_PORT: String(rig.apiPort) };
+      execFile(process.execPath, program, { env, timeout: 240_000 }, (error, out, err) =>
+        resolve({ exit: error === null ? 0 : Number(error.code ?? -1), out, err }),
+      );
+    });
+  }
+
+  const verdictsOf = (out: string): Map<string, Verdict> =>
+    new Map(
+      out
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line) as Verdict)
+        .map((verdict) => [verdict.stream, verdict]),
+    );
+
+  it('finds copies equal while they are written to, and names exactly the keys that are not', async () => {
+    const writers = await startWriters(rig);
+    try {
+      const equal = await verify(connectionId);
+      expect(equal, equal.out + equal.err).toMatchObject({ exit: 0 });
+      expect([...verdictsOf(equal.out).keys()].toSorted()).toEqual(
+        ['empty', 'moods', 'numbers', 'pairs', 'words'].map((name) => `public.${name}`),
+      );
+      expect(verdictsOf(equal.out).get('public.pairs')?.rows).toBe(2000);
+      await query(rig.target, DAMAGE);
+      const damaged = await verify(connectionId);
+      expect(damaged, damaged.out + damaged.err).toMatchObject({ exit: 1 });
+      const found = verdictsOf(damaged.out);
+      const none = { missing: [], extra: [], different: [], unsettled: [] };
+      expect(found.get('public.numbers')).toMatchObject({
+        missing: [['2001'], ['2777']],
+        different: [['2100']],
+        extra: [],
+        unsettled: [],
+      });
+      expect(found.get('public.words')).toMatchObject({ ...none, extra: [['ëxtra']] });
+      expect(found.get('public.pairs')).toMatchObject({
+        ...none,
+        different: [['2026-01-02', 'b1', '1']],
+      });
+      expect(found.get('public.moods')).toMatchObject({ ...none, missing: [['7', 'glad']] });
+      expect(found.get('public.empty')).toMatchObject({ ...none, rows: 0 });
+    } finally {
+      await writers.stop();
+    }
+  }, 500_000);
+
+  it('says by code what it cannot compare', async () => {
+    const unknown = await verify('00000000-0000-4000-8000-000000000000');
+    expect(unknown.err).toContain('API_NOT_FOUND');
+    expect(unknown.exit).toBe(1);
+  }, 60_000);
+});
+
+/** Rows that no writer touches. */
+const DAMAGE = `
+  DELETE FROM numbers WHERE id IN (2001, 2777);
+  UPDATE numbers SET note = NULL WHERE id = 2100;
+  INSERT INTO words SELECT 'ëxtra', 1, _airbyte_ab_id, _airbyte_emitted_at, _ab_cdc_lsn FROM words LIMIT 1;
+  UPDATE pairs SET v = v + 1 WHERE b = 'b1';
+  DELETE FROM moods WHERE n = 7 AND m = 'glad';`;
+
+/** Inserts, updates, deletes and one row that never rests. */
+async function startWriters(rig: Rig): Promise<{ stop(): Promise<void> }> {
+  let stopped = false;
+  const each = async (sql: string, pauseMs: number): Promise<void> => {
+    const client: pg.Client = await connectTo(rig.source);
+    try {
+      for (let n = 1; !stopped; n++) {
+        await client.query(sql, [n]);
+        await delay(pauseMs);
+      }
+    } finally {
+      await client.end();
+    }
+  };
+  const all = [
+    each(`UPDATE numbers SET n = n + $1 WHERE id = 1`, 20),
+    each(
+      `UPDATE numbers SET d = d + 1 WHERE id IN (2 + $1::int * 37 % 1900, 3 + $1::int * 53 % 1900)`,
+      50,
+    ),
+    each(
+      `WITH d AS (DELETE FROM words WHERE weight = 1 + $1::int % 1500) INSERT INTO words VALUES ('new' || $1::int, 3000)`,
+      50,
+    ),
+  ];
+  return {
+    stop: async () => {
+      stopped = true;
+      await Promise.all(all);
+    },
+  };
+}
