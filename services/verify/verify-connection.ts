@@ -92,8 +92,11 @@ async function compareStream(
   const { connection, source, loaded, kafka } = context;
   const { source: from, destination: to } = loaded;
   if (stream.mode === 'append') throw unsupported(stream, 'it is appended to');
-  if (from.openTable === undefined) throw unsupported(stream, `a ${from.spec.title} source`);
-  if (to.openTable === undefined) throw unsupported(stream, `a ${to.spec.title} destination`);
+  if (from.openTable === undefined || !from.hasLog(source.config)) {
+    throw unsupported(stream, `what comes from this ${from.spec.title} source`);
+  }
+  if (to.openTable === undefined)
+    throw unsupported(stream, `its copy in a ${to.spec.title} destination`);
   const topic = streamTopic(context.topicPrefix, connection.sourceName, stream);
   const { primaryKey } = stream;
   const there = await from.openTable({ config: source.config, stream, primaryKey });
