@@ -14,10 +14,8 @@ export const BEGIN_LOAD_QUERY = 17;
 export const EXECUTE_LOAD_QUERY = 18;
 export const TABLE_MAP = 19;
 export const WRITE_ROWS_V1 = 23;
-export const DELETE_ROWS_V1 = 25;
 export const HEARTBEAT = 27;
 export const WRITE_ROWS = 30;
-export const DELETE_ROWS = 32;
 export const GTID = 33;
 export const ANONYMOUS_GTID = 34;
 export const XA_PREPARE = 38;
@@ -28,7 +26,7 @@ export const GTID_TAGGED = 42;
 export const MARIADB_GTID = 162;
 export const QUERY_COMPRESSED = 165;
 export const WRITE_ROWS_COMPRESSED_V1 = 166;
-export const DELETE_ROWS_COMPRESSED = 171;
+export const WRITE_ROWS_COMPRESSED = 169;
 
 /** STOP, INCIDENT aside: nothing in them concerns rows. IGNORABLE, ROWS_QUERY, PREVIOUS_GTIDS,
  * TRANSACTION_CONTEXT, VIEW_CHANGE; MariaDB's ANNOTATE_ROWS, BINLOG_CHECKPOINT, GTID_LIST, START_ENCRYPTION. */

@@ -1,6 +1,6 @@
 import { crc32 } from 'node:zlib';
 import { PipelineError, toPipelineError } from '../../../core/errors/pipeline-error.ts';
-import { OP_CREATE, OP_DELETE, OP_UPDATE } from '../../../schemas/envelope/change-decoder.ts';
+import { OP_UPDATE } from '../../../schemas/envelope/change-decoder.ts';
 import { stopsStreamOnly, type EventWriter, type StreamLane } from '../../capture/event-writer.ts';
 import type { Outbox } from '../../capture/outbox.ts';
 import * as binlog from './binlog-events.ts';
@@ -8,7 +8,9 @@ import { logIncomplete, protocolError } from './errors.ts';
 import { gtidText } from './gtid-set.ts';
 import { PayloadEvents } from './payload-events.ts';
 import { placeText, type CaptureState, type Mark } from './position.ts';
-import { rowsAt, RowEvents, type RowOperation } from './row-events.ts';
+import { RowEvents } from './row-events.ts';
+import { rowFormatOf, type RowFormat } from './row-formats.ts';
+import { readImages } from './row-images.ts';
 import { StatementEffects } from './statement-effects.ts';
 import { LogPlace } from './log-place.ts';
 import { Tables, type KnownTable } from './tables.ts';
@@ -101,29 +103,10 @@ export class BinlogStream {
   private dispatch(bytes: Buffer, body: number, end: number): void {
     const { header } = this;
     const { type } = header;
-    if (type === binlog.TABLE_MAP) this.tableMap(bytes, body, end);
-    else if (type >= binlog.WRITE_ROWS && type <= binlog.DELETE_ROWS) {
-      this.rowEvent(
-        OPERATIONS[type - binlog.WRITE_ROWS] as RowOperation,
-        bytes,
-        body,
-        end,
-        true,
-        false,
-      );
-    } else if (type >= binlog.WRITE_ROWS_V1 && type <= binlog.DELETE_ROWS_V1) {
-      this.rowEvent(
-        OPERATIONS[type - binlog.WRITE_ROWS_V1] as RowOperation,
-        bytes,
-        body,
-        end,
-        false,
-        false,
-      );
-    } else if (type >= binlog.WRITE_ROWS_COMPRESSED_V1 && type <= binlog.DELETE_ROWS_COMPRESSED) {
-      const index = type - binlog.WRITE_ROWS_COMPRESSED_V1;
-      this.rowEvent(OPERATIONS[index % 3] as RowOperation, bytes, body, end, index >= 3, true);
-    } else this.control(type, bytes, body, end);
+    if (type === binlog.TABLE_MAP) return this.tableMap(bytes, body, end);
+    const rows = rowFormatOf(type);
+    if (rows === undefined) this.control(type, bytes, body, end);
+    else this.rowEvent(rows, bytes, body, end);
   }
 
   private control(type: number, bytes: Buffer, body: number, end: number): void {
@@ -147,8 +130,6 @@ export class BinlogStream {
       case binlog.TRANSACTION_PAYLOAD:
         this.payload = new PayloadEvents(binlog.openPayload(bytes, body, end));
         return;
-      case binlog.PARTIAL_UPDATE_ROWS:
-        return this.partialUpdate(bytes, body);
       case binlog.ROTATE:
       case binlog.FORMAT_DESCRIPTION:
       case binlog.HEARTBEAT:
@@ -244,14 +225,8 @@ export class BinlogStream {
     if (table !== null) this.options.compile(table);
   }
 
-  private rowEvent(
-    op: RowOperation,
-    bytes: Buffer,
-    body: number,
-    end: number,
-    extra: boolean,
-    compressed: boolean,
-  ): void {
+  private rowEvent(format: RowFormat, bytes: Buffer, body: number, end: number): void {
+    const { op, extra, compressed, partialJson } = format;
     if (!this.inTransaction) throw protocolError('rows outside of a transaction');
     const { replay, writer } = this.options;
     if (replay.delivered) return;
@@ -269,25 +244,15 @@ export class BinlogStream {
       if (this.undecided) throw logIncomplete(lane.label, 'it was changed in an XA transaction');
       const { codec, shape } = table;
       if (codec === null || shape === null) throw protocolError(`rows of the unread ${lane.label}`);
-      const at = rowsAt(bytes, from, shape.columns, op === OP_UPDATE ? 2 : 1, lane.label);
+      const images = readImages(bytes, from, shape.columns, op === OP_UPDATE ? 2 : 1, lane.label);
+      const at = images.rowsAt;
       const src = compressed ? binlog.uncompress(bytes, at, end) : bytes;
-      if (compressed) this.rows.rows(lane, codec, shape, op, src, 0, src.length);
-      else this.rows.rows(lane, codec, shape, op, src, at, end);
+      const logged = { lane, codec, shape, op, images, partialJson };
+      if (compressed) this.rows.rows(logged, src, 0, src.length);
+      else this.rows.rows(logged, src, at, end);
     } catch (error) {
       this.refused(lane, error);
     }
-  }
-
-  private partialUpdate(bytes: Buffer, body: number): void {
-    const lane = this.tables.byId(bytes.readUIntLE(body, 6))?.lane;
-    if (!lane || lane.stopped || this.options.replay.delivered || this.tables.copied(lane)) return;
-    this.stop(
-      lane,
-      logIncomplete(
-        lane.label,
-        "a JSON value was logged in part; run: SET GLOBAL binlog_row_value_options = ''",
-      ),
-    );
   }
 
   private refused(lane: StreamLane, error: unknown): void {
@@ -303,5 +268,3 @@ export class BinlogStream {
     if (!this.inTransaction) this.seal(true);
   }
 }
-
-const OPERATIONS: readonly RowOperation[] = [OP_CREATE, OP_UPDATE, OP_DELETE];

@@ -94,6 +94,18 @@ export async function tablesNamed(
   return found;
 }
 
+/** Tables whose rows a foreign key changes when those it refers to are changed. */
+export async function cascadedTables(sql: SideSession, database: string): Promise<string[]> {
+  const rows = await sql.query(
+    `SELECT DISTINCT TABLE_NAME AS table_name FROM information_schema.REFERENTIAL_CONSTRAINTS
+     WHERE CONSTRAINT_SCHEMA = ${quoteLiteral(database)}
+       AND (DELETE_RULE IN ('CASCADE', 'SET NULL', 'SET DEFAULT')
+         OR UPDATE_RULE IN ('CASCADE', 'SET NULL', 'SET DEFAULT'))
+     ORDER BY TABLE_NAME`,
+  );
+  return rows.map((row) => String(row['table_name']));
+}
+
 export function streamGone(label: string, how = 'does not exist any more'): PipelineError {
   return new PipelineError('SRC_STREAM_GONE', `table ${label} ${how}`, {
     details: { stream: label },

@@ -1,9 +1,15 @@
 import { toPipelineError, type PipelineError } from '../../../core/errors/pipeline-error.ts';
 import { streamLabel } from '../../../schemas/catalog/stream-id.ts';
 import type { CheckResult } from '../../spi/connector.ts';
-import { isTransactional, tablesOfDatabase, type TableFacts } from './catalog.ts';
+import { cascadedTables, isTransactional, tablesOfDatabase, type TableFacts } from './catalog.ts';
 import { parseConfig } from './config.ts';
-import { logStatus, missingSettings, readServer, type ServerFacts } from './server.ts';
+import {
+  logsCascades,
+  logStatus,
+  missingSettings,
+  readServer,
+  type ServerFacts,
+} from './server.ts';
 import { SideSession } from './session.ts';
 
 interface Findings {
@@ -21,7 +27,7 @@ export async function check(raw: Record<string, unknown>): Promise<CheckResult> 
     const config = parseConfig(raw);
     sql = new SideSession(config);
     const tables = await tablesOfDatabase(sql, config.database);
-    if (config.capture) await checkCapture(sql, tables, found);
+    if (config.capture) await checkCapture(sql, config.database, tables, found);
   } catch (error) {
     found.failures.push(sentence(toPipelineError(error)));
   } finally {
@@ -38,6 +44,7 @@ function sentence(error: PipelineError): string {
 
 async function checkCapture(
   sql: SideSession,
+  database: string,
   tables: readonly TableFacts[],
   found: Findings,
 ): Promise<void> {
@@ -45,6 +52,13 @@ async function checkCapture(
   found.failures.push(...missingSettings(server));
   await checkRights(sql, server, found);
   warnOfServer(server, found);
+  if (!logsCascades(server)) {
+    for (const child of await cascadedTables(sql, database)) {
+      found.warnings.push(
+        `${database}.${child} is changed by a foreign key's ON DELETE or ON UPDATE: such changes are not in the log, and its rows stay as they were`,
+      );
+    }
+  }
   for (const table of tables) {
     if (!isTransactional(table)) found.warnings.push(engineWarning(table));
     if (table.key.length === 0)
@@ -91,6 +105,11 @@ function warnOfServer(server: ServerFacts, found: Findings): void {
   if (kept > 0 && kept < SHORT_RETENTION_S) {
     found.warnings.push(
       `the log is kept for ${kept} s only; run: SET GLOBAL binlog_expire_logs_seconds = 259200`,
+    );
+  }
+  if (!/^FULL/.test(variables['binlog_row_image'] ?? '')) {
+    found.warnings.push(
+      `binlog_row_image is ${variables['binlog_row_image']}: a change of a key stops its stream, and cells that did not change are not sent; run: SET GLOBAL binlog_row_image = 'FULL'`,
     );
   }
   if (variables['sync_binlog'] !== '1') {

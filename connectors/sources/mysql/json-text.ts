@@ -9,7 +9,32 @@ const MAX_DEPTH = 110;
 
 export function jsonText(src: Buffer, start: number, end: number): string {
   if (start === end) return 'null';
+  if (src[start] === JSON_AS_TEXT) return src.toString('utf8', start + 1, end);
   return value(src, src[start] as number, start + 1, end, 0);
+}
+
+/** In place of a document's type, which is never this one: the rest is the text itself. */
+export const JSON_AS_TEXT = 0xff;
+
+/** A document one level deep: a scalar as its text, a container as what is in it. */
+export type JsonParts =
+  | string
+  | { readonly keys: readonly string[] | null; readonly values: readonly (() => JsonParts)[] };
+
+export function jsonParts(src: Buffer, start: number, end: number): JsonParts {
+  if (start === end) return 'null';
+  return partsOf(src, src[start] as number, start + 1, end, 0);
+}
+
+function partsOf(src: Buffer, type: number, pos: number, end: number, depth: number): JsonParts {
+  if (type > LARGE_ARRAY) return value(src, type, pos, end, depth);
+  const keys: string[] = [];
+  const values: (() => JsonParts)[] = [];
+  members(src, type, pos, (key, kind, at) => {
+    if (key !== null) keys.push(key);
+    values.push(() => partsOf(src, kind, at, end, depth + 1));
+  });
+  return { keys: isObject(type) ? keys : null, values };
 }
 
 function value(src: Buffer, type: number, pos: number, end: number, depth: number): string {
@@ -38,7 +63,7 @@ function value(src: Buffer, type: number, pos: number, end: number, depth: numbe
       return doubleText(src.readDoubleLE(pos));
     case 12: {
       const length = varLength(src, pos);
-      return quoted(src.toString('utf8', varEnd, varEnd + length));
+      return quotedJson(src.toString('utf8', varEnd, varEnd + length));
     }
     case 15:
       return opaque(src, pos);
@@ -60,29 +85,43 @@ function varLength(src: Buffer, pos: number): number {
   return length;
 }
 
-function container(src: Buffer, type: number, pos: number, end: number, depth: number): string {
+function isObject(type: number): boolean {
+  return type === SMALL_OBJECT || type === LARGE_OBJECT;
+}
+
+/** What a container holds, in its order: name, type and place of each. */
+function members(
+  src: Buffer,
+  type: number,
+  pos: number,
+  member: (key: string | null, kind: number, at: number) => void,
+): void {
   const large = type === LARGE_OBJECT || type === LARGE_ARRAY;
-  const object = type === SMALL_OBJECT || type === LARGE_OBJECT;
+  const object = isObject(type);
   const width = large ? 4 : 2;
   const uint = (at: number): number => (large ? src.readUInt32LE(at) : src.readUInt16LE(at));
   const count = uint(pos);
   const keys = pos + 2 * width;
   const values = object ? keys + count * (width + 2) : keys;
-  const parts: string[] = [];
   for (let i = 0; i < count; i++) {
     const entry = values + i * (width + 1);
     const kind = src[entry] as number;
     const inline = (kind >= 4 && kind <= 6) || (large && (kind === 7 || kind === 8));
     const at = inline ? entry + 1 : pos + uint(entry + 1);
-    const text = value(src, kind, at, end, depth + 1);
-    if (object) {
-      const key = keys + i * (width + 2);
-      const from = pos + uint(key);
-      const name = src.toString('utf8', from, from + src.readUInt16LE(key + width));
-      parts.push(`${quoted(name)}: ${text}`);
-    } else parts.push(text);
+    const key = keys + i * (width + 2);
+    const from = pos + (object ? uint(key) : 0);
+    const name = object ? src.toString('utf8', from, from + src.readUInt16LE(key + width)) : null;
+    member(name, kind, at);
   }
-  return object ? `{${parts.join(', ')}}` : `[${parts.join(', ')}]`;
+}
+
+function container(src: Buffer, type: number, pos: number, end: number, depth: number): string {
+  const parts: string[] = [];
+  members(src, type, pos, (key, kind, at) => {
+    const text = value(src, kind, at, end, depth + 1);
+    parts.push(key === null ? text : `${quotedJson(key)}: ${text}`);
+  });
+  return isObject(type) ? `{${parts.join(', ')}}` : `[${parts.join(', ')}]`;
 }
 
 const ESCAPES: Readonly<Record<string, string>> = {
@@ -95,7 +134,7 @@ const ESCAPES: Readonly<Record<string, string>> = {
   '\t': '\\t',
 };
 
-function quoted(text: string): string {
+export function quotedJson(text: string): string {
   const safe = text.replace(
     /["\\\u0000-\u001f]/g,
     (c) => ESCAPES[c] ?? `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`,

@@ -16,8 +16,8 @@ const VARIABLES = [
   'binlog_format',
   'binlog_row_image',
   'binlog_row_metadata',
-  'binlog_row_value_options',
   'binlog_expire_logs_seconds',
+  'innodb_native_foreign_keys',
   'gtid_mode',
   'gtid_executed',
   'gtid_purged',
@@ -43,6 +43,11 @@ export async function readServer(sql: SideSession): Promise<ServerFacts> {
     identity: uuid ?? uid ?? `server_id ${id}`,
     variables,
   };
+}
+
+/** Since MySQL 9.6 the server itself, not its storage engine, does what foreign keys ask for, and logs it. */
+export function logsCascades({ variables }: ServerFacts): boolean {
+  return variables['innodb_native_foreign_keys'] === 'OFF';
 }
 
 /** Null where the server's transactions have no ids. */
@@ -87,7 +92,6 @@ export function missingSettings(server: ServerFacts): string[] {
   }
   const wanted: readonly (readonly [name: string, value: string])[] = [
     ['binlog_format', 'ROW'],
-    ['binlog_row_image', 'FULL'],
     ['binlog_row_metadata', 'FULL'],
   ];
   for (const [name, value] of wanted) {
@@ -97,11 +101,6 @@ export function missingSettings(server: ServerFacts): string[] {
       found === undefined
         ? `${name} is unknown to this server; MySQL 8.0.1 or MariaDB 10.5 is needed`
         : `${name} is ${found}; run: SET GLOBAL ${name} = '${value}'`,
-    );
-  }
-  if ((variables['binlog_row_value_options'] ?? '') !== '') {
-    missing.push(
-      `binlog_row_value_options is ${variables['binlog_row_value_options']}; run: SET GLOBAL binlog_row_value_options = ''`,
     );
   }
   return missing;

@@ -1,9 +1,17 @@
+import { chmodSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { source } from '../../../../connectors/sources/mysql/source.ts';
 import type { ServerContext } from '../../../support/contexts.ts';
 import { tableOf } from '../../../conformance/event-facts.ts';
 import type { Run } from '../postgres/capture-harness.ts';
-import { createDatabase, mysqlConfig, openRun, type SqlClient } from './mysql-harness.ts';
+import {
+  createDatabase,
+  mysqlConfig,
+  openRun,
+  sqlClient,
+  type SqlClient,
+} from './mysql-harness.ts';
 import type { ServerKind } from './value-zoo.ts';
 
 /** What only the binary log has; the conformance suite tests what every source promises. */
@@ -78,6 +86,148 @@ export function captureSuite(
       await expect(openRun(server, ['kept'], { state: first.state })).rejects.toMatchObject({
         code: 'SRC_POSITION_AHEAD',
       });
+    });
+
+    it('marks what a smaller row image leaves out, and never calls it null', async () => {
+      const table = `(id int PRIMARY KEY, n int, a varchar(20), b text, c int DEFAULT 7)`;
+      await sql.run(`CREATE TABLE part ${table}`, `CREATE TABLE rekeyed ${table}`);
+      const run = await openRun(server, ['part', 'rekeyed']);
+      await streaming(run);
+      for (const image of ['MINIMAL', 'NOBLOB']) {
+        await sql.run(
+          `SET SESSION binlog_row_image = '${image}'`,
+          `INSERT INTO part VALUES (1, 1, 'a', 'b', NULL)`,
+          'UPDATE part SET n = 2 WHERE id = 1',
+          `UPDATE part SET b = 'bb', a = NULL WHERE id = 1`,
+          'DELETE FROM part WHERE id = 1',
+        );
+      }
+      await sql.run(
+        'INSERT INTO rekeyed (id, n) VALUES (1, 1)',
+        `SET SESSION binlog_row_image = 'MINIMAL'`,
+        'UPDATE rekeyed SET id = 2',
+        `SET SESSION binlog_row_image = 'FULL'`,
+      );
+      await run.caughtUp(mysqlConfig(server));
+      const told = run.events('shop.part').map(({ op, before, after, unchanged }) => {
+        const cells = Object.entries(after ?? {}).filter(([name]) => !unchanged?.includes(name));
+        return [op, op === 'd' ? before?.['id'] : before, Object.fromEntries(cells)];
+      });
+      expect(told).toEqual([
+        ['c', null, { id: 1, n: 1, a: 'a', b: 'b', c: null }],
+        ['u', null, { id: 1, n: 2 }],
+        ['u', null, { id: 1, a: null, b: 'bb' }],
+        ['d', 1, {}],
+        ['c', null, { id: 1, n: 1, a: 'a', b: 'b', c: null }],
+        ['u', null, { id: 1, n: 2, a: 'a', c: null }],
+        ['u', null, { id: 1, n: 2, a: null, b: 'bb', c: null }],
+        ['d', 1, {}],
+      ]);
+      expect(run.progress().streams[1]?.error).toMatchObject({ code: 'SRC_LOG_INCOMPLETE' });
+      expect(run.progress().streams[0]?.error).toBeUndefined();
+      await run.close();
+    });
+
+    it.runIf(kind === 'mysql')(
+      'makes changes whole that were logged as parts of JSON',
+      async () => {
+        const document = `{"n": 1, "list": [1, {"x": 2.50}, "s"], "deep": {"b": {"c": null}, "a.b": true}, "long": "${'x'.repeat(300)}"}`;
+        await sql.run('CREATE TABLE docs (id int PRIMARY KEY, n int, one json, two json)');
+        const run = await openRun(server, ['docs']);
+        await streaming(run);
+        await sql.run(
+          `INSERT INTO docs VALUES (1, 0, '${document}', NULL), (2, 0, '[]', '${document}')`,
+          `SET SESSION binlog_row_value_options = 'PARTIAL_JSON'`,
+        );
+        const changes = [
+          `JSON_SET(@, '$.n', 18446744073709551615)`,
+          `JSON_SET(@, '$.list[1].x', 'é😀"')`,
+          `JSON_REMOVE(@, '$.list[0]')`,
+          `JSON_SET(@, '$.deep."a.b"', CAST(1.10 AS DECIMAL(5,2)))`,
+          `JSON_SET(@, '$.deep.b.c', JSON_OBJECT('zz', 1, 'y', JSON_ARRAY(DATE'2024-02-29')))`,
+          `JSON_ARRAY_INSERT(@, '$.list[1]', 'in between')`,
+          `JSON_SET(@, '$.added', 1)`,
+          `JSON_REPLACE(@, '$.n', 2, '$.list[0]', NULL)`,
+          `JSON_REMOVE(@, '$.deep.b', '$.added')`,
+        ];
+        const expected: unknown[] = [];
+        for (const change of changes) {
+          await sql.run(
+            `UPDATE docs SET n = n + 1, one = IF(id = 1, ${change.replace('@', 'one')}, one),
+             two = IF(two IS NULL, NULL, ${change.replace('@', 'two')})`,
+          );
+          const rows = await sql.run('SELECT id, n, one, two FROM docs ORDER BY id');
+          expected.push(
+            ...rows.map((row) => ({ ...row, id: Number(row['id']), n: Number(row['n']) })),
+          );
+        }
+        await sql.run(`SET SESSION binlog_row_value_options = ''`);
+        const log = await sql.run('SHOW BINARY LOGS');
+        const events = await sql.run(`SHOW BINLOG EVENTS IN '${log.at(-1)?.['Log_name']}'`);
+        const partial = events.filter((row) => row['Event_type'] === 'Update_rows_partial');
+        expect(partial.length).toBe(changes.length);
+        await run.caughtUp(mysqlConfig(server));
+        await run.until(() => run.events().length === 2 + expected.length, 'the changes');
+        const updates = run.events().slice(2);
+        expect(updates.map(({ after }) => after)).toEqual(expected);
+        await run.close();
+      },
+    );
+
+    it('reads LOAD DATA, REPLACE, multi-table statements and rows of 20 MB', async () => {
+      await sql.run(
+        'CREATE TABLE loaded (id int PRIMARY KEY, n int, pad longtext)',
+        'CREATE TABLE others (id int PRIMARY KEY, n int)',
+      );
+      const limits = { maxRecordBytes: 64 * 1024 * 1024, maxBufferedBytes: 64 * 1024 * 1024 };
+      const run = await openRun(server, ['loaded', 'others'], limits);
+      await streaming(run);
+      const file = join(server.folder, 'rows.txt');
+      writeFileSync(file, '1,1\n2,2\n');
+      chmodSync(file, 0o644);
+      await sql.run(
+        `LOAD DATA INFILE '${file}' INTO TABLE loaded FIELDS TERMINATED BY ',' (id, n)`,
+        'INSERT INTO others SELECT id, n FROM loaded',
+        'REPLACE INTO loaded VALUES (2, 22, NULL)',
+        'INSERT INTO loaded VALUES (1, 9, NULL) ON DUPLICATE KEY UPDATE n = 11',
+        'UPDATE loaded, others SET loaded.n = loaded.n + 1, others.n = others.n + 2 WHERE loaded.id = others.id',
+        'DELETE loaded, others FROM loaded JOIN others USING (id) WHERE id = 1',
+        'SET GLOBAL max_allowed_packet = 64 * 1024 * 1024',
+      );
+      const own = await sqlClient(server);
+      await own.run(`INSERT INTO loaded VALUES (3, 3, repeat('0123456789', 2 * 1024 * 1024))`);
+      own.close();
+      await run.caughtUp(mysqlConfig(server));
+      await run.until(() => run.events('shop.loaded').some(({ after }) => after?.['id'] === 3));
+      expect(tableOf(run.events('shop.loaded'))).toEqual(await tableNow('loaded'));
+      expect(tableOf(run.events('shop.others'))).toEqual(await tableNow('others'));
+      const pad = run.events('shop.loaded').at(-1)?.after?.['pad'];
+      expect(pad === '0123456789'.repeat(2 * 1024 * 1024)).toBe(true);
+      await run.close();
+    });
+
+    it('warns of cascades that are not logged, and refuses MyISAM by name', async () => {
+      await sql.run(
+        'CREATE TABLE parents (id int PRIMARY KEY, n int)',
+        `CREATE TABLE children (id int PRIMARY KEY, n int, FOREIGN KEY (n)
+           REFERENCES parents (id) ON DELETE CASCADE)`,
+        'CREATE TABLE untold (id int PRIMARY KEY) ENGINE = MyISAM',
+        'INSERT INTO parents VALUES (1, 1)',
+        'INSERT INTO children VALUES (1, 1), (2, 1)',
+      );
+      const { warnings = [] } = await source.check(mysqlConfig(server));
+      expect(warnings.filter((each) => each.includes('shop.untold')).join()).toContain('InnoDB');
+      const run = await openRun(server, ['children', 'untold']);
+      await streaming(run);
+      await sql.run('DELETE FROM parents');
+      await run.caughtUp(mysqlConfig(server));
+      const [children, untold] = run.progress().streams;
+      expect(children?.error).toBeUndefined();
+      expect(untold?.error).toMatchObject({ code: 'SRC_LOG_INCOMPLETE' });
+      const logged = run.events('shop.children').filter(({ op }) => op === 'd').length;
+      const warned = warnings.some((each) => each.includes('shop.children'));
+      expect([logged, warned]).toEqual(kind === 'mysql' ? [2, false] : [0, true]);
+      await run.close();
     });
 
     it('says what is missing, with the statement that mends it', async () => {
