@@ -12,6 +12,9 @@ import {
   startRig,
   sync,
 } from '../support/rig.ts';
+import { KafkaClient } from '../../topics/kafka-client.ts';
+import type { TopicReader } from '../../topics/consume/topic-reader.ts';
+import { WIRE_HEADER_BYTES } from '../../schemas/envelope/record-view.ts';
 import { cpuSeconds, loadAverage, peakMegabytes, percentile } from './process-figures.ts';
 
 const RATE = 1_000;
@@ -19,9 +22,12 @@ const SECONDS = Number(process.env['BENCH_SECONDS'] ?? 60);
 const WARM_UP_SECONDS = 3;
 const WRITERS = 4;
 
+const TOPIC = 'headrace.shop.public.events';
+
 /**
  * RATE single-row transactions a second: from the moment a commit is answered at the source to the
- * moment a poller of the target sees the row. The poller reads every new row every 2 ms.
+ * moment a reader of committed records has it from the topic, and to the moment a poller of the
+ * target sees the row. The poller reads every new row every 2 ms.
  */
 export async function latency(): Promise<Record<string, unknown>> {
   await using rig = await startRig();
@@ -36,9 +42,19 @@ export async function latency(): Promise<Record<string, unknown>> {
 
   const committed = new Float64Array(RATE * (SECONDS + WARM_UP_SECONDS + 5));
   const samples: number[] = [];
+  const inTopic: number[] = [];
   const stop = new AbortController();
   const target = await connectTo(rig.target);
-  const watching = watch(target, committed, samples, stop.signal);
+  const kafka = new KafkaClient({
+    kafka: { brokers: [`127.0.0.1:${rig.kafka.port}`], tls: null, sasl: null },
+    topicPrefix: 'headrace',
+    schemaRegistryUrl: null,
+  });
+  const reader = await readerOf(kafka);
+  const watching = Promise.all([
+    watch(target, committed, samples, stop.signal),
+    listen(reader, committed, inTopic, stop.signal),
+  ]);
   await write(rig.source, committed, WARM_UP_SECONDS, 0);
   const first = RATE * WARM_UP_SECONDS;
   const headrace = rig.processes.get('up')?.pid as number;
@@ -50,14 +66,16 @@ export async function latency(): Promise<Record<string, unknown>> {
   stop.abort();
   await watching;
   await target.end();
-  const measured = samples
-    .slice(first)
-    .filter((sample) => sample !== undefined)
-    .toSorted((a, b) => a - b);
+  await reader.close();
+  await kafka.close();
+  const measured = sorted(samples, first);
+  const read = sorted(inTopic, first);
   return {
     transactions: RATE * SECONDS,
     seen: measured.length,
     perSecond: RATE,
+    topicP50ms: round(percentile(read, 0.5)),
+    topicP99ms: round(percentile(read, 0.99)),
     p50ms: round(percentile(measured, 0.5)),
     p95ms: round(percentile(measured, 0.95)),
     p99ms: round(percentile(measured, 0.99)),
@@ -69,6 +87,49 @@ export async function latency(): Promise<Record<string, unknown>> {
 }
 
 const round = (value: number): number => Math.round(value * 10) / 10;
+
+function sorted(samples: readonly (number | undefined)[], first: number): number[] {
+  return samples
+    .slice(first)
+    .filter((sample) => sample !== undefined)
+    .toSorted((a, b) => a - b);
+}
+
+async function readerOf(kafka: KafkaClient): Promise<TopicReader> {
+  const reader = kafka.topicReader();
+  for (const { partition, high } of await kafka.admin.bounds(TOPIC)) {
+    await reader.assign({ topic: TOPIC, partition, offset: high });
+  }
+  return reader;
+}
+
+async function listen(
+  reader: TopicReader,
+  committed: Float64Array,
+  samples: number[],
+  signal: AbortSignal,
+): Promise<void> {
+  while (!signal.aborted) {
+    for (const { records } of await reader.next()) {
+      const now = performance.now();
+      for (let i = 0; i < records.count; i++) {
+        const id = idOfKey(records.bytes, (records.keyStarts[i] as number) + WIRE_HEADER_BYTES);
+        const at = committed[id] as number;
+        samples[id] = at === 0 ? 0 : Math.max(0, now - at);
+      }
+    }
+  }
+}
+
+/** The one column of the key: Avro's zigzag long. */
+function idOfKey(bytes: Buffer, start: number): number {
+  let value = 0;
+  for (let shift = 0, pos = start; ; shift += 7, pos++) {
+    const byte = bytes[pos] as number;
+    value += (byte & 0x7f) * 2 ** shift;
+    if ((byte & 0x80) === 0) return value / 2;
+  }
+}
 
 async function write(
   source: { host: string; port: number; name: string },
