@@ -1,3 +1,4 @@
+import { append, parquet, upsert } from './deliver.ts';
 import { drain } from './drain.ts';
 import { latency } from './latency.ts';
 import { snapshot } from './snapshot.ts';
@@ -7,6 +8,9 @@ import { topics } from './topics.ts';
 const BENCHES: Readonly<Record<string, () => Promise<Record<string, unknown>>>> = {
   latency,
   drain,
+  upsert,
+  append,
+  parquet,
   snapshot,
   topics,
 };

@@ -5,15 +5,14 @@ import {
   createDestination,
   createSource,
   postgresConfig,
-  query,
   startRig,
   sync,
 } from '../support/rig.ts';
 import { columnsOf, digest } from '../support/digest.ts';
+import { createOrders, writeBacklog } from './backlog.ts';
 import { cpuSeconds, loadAverage, peakMegabytes } from './process-figures.ts';
 
 const CHANGES = Number(process.env['BENCH_CHANGES'] ?? 1_000_000);
-const ROWS_PER_TRANSACTION = 100;
 
 /**
  * A backlog of changes waits in the slot while the source service is down, then drains to a deduped
@@ -21,17 +20,13 @@ const ROWS_PER_TRANSACTION = 100;
  */
 export async function drain(): Promise<Record<string, unknown>> {
   await using rig = await startRig({ roles: ['api', 'scheduler', 'source', 'sink'] });
-  await query(
-    rig.source,
-    `create table orders (id bigint primary key, customer int, amount numeric(12,2), paid boolean,
-       status varchar(20), note text, created_at timestamptz, updated_at timestamptz)`,
-  );
+  await createOrders(rig.source);
   const sourceId = await createSource(rig, cdcSourceConfig(rig.source));
   const destinationId = await createDestination(rig, 'postgres', postgresConfig(rig.target));
   const connectionId = await createConnection(rig, sourceId, destinationId, () => 'append_dedup');
   await sync(rig, connectionId);
   await rig.processes.get('source')?.stop();
-  await writeBacklog(rig.source);
+  await writeBacklog(rig.source, CHANGES);
   const started = performance.now();
   const source = await rig.start('source');
   const sinkPid = rig.processes.get('sink')?.pid as number;
@@ -59,25 +54,4 @@ export async function drain(): Promise<Record<string, unknown>> {
 
 function micros(seconds: number): number {
   return Math.round((seconds * 1e7) / CHANGES) / 10;
-}
-
-async function writeBacklog(source: Parameters<typeof query>[0]): Promise<void> {
-  const half = CHANGES / 2;
-  await query(
-    source,
-    `create procedure backlog() language plpgsql as $$
-     begin
-       for batch in 0..${half / ROWS_PER_TRANSACTION - 1} loop
-         insert into orders select i, i % 1000, i / 7.0, i % 2 = 0, 'open', repeat('n', 136), now(), now()
-           from generate_series(batch * ${ROWS_PER_TRANSACTION} + 1, (batch + 1) * ${ROWS_PER_TRANSACTION}) i;
-         commit;
-       end loop;
-       for batch in 0..${half / ROWS_PER_TRANSACTION - 1} loop
-         update orders set status = 'paid', updated_at = now()
-           where id between batch * ${ROWS_PER_TRANSACTION} + 1 and (batch + 1) * ${ROWS_PER_TRANSACTION};
-         commit;
-       end loop;
-     end $$`,
-  );
-  await query(source, 'call backlog()');
 }

@@ -1,12 +1,38 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 
 const TICKS_PER_SECOND = 100;
 
 /** CPU seconds (user and system) that a process has used so far, as the system counts them. */
 export function cpuSeconds(pid: number): number {
-  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  const fields = statOf(pid) ?? [];
   return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
+}
+
+/** The same of a process with all its children, those that ended included. */
+export function treeCpuSeconds(pid: number): number {
+  const stats = readdirSync('/proc')
+    .filter((name) => /^[0-9]+$/.test(name))
+    .map((name) => statOf(Number(name)))
+    .filter((fields) => fields !== null);
+  const own = statOf(pid) ?? [];
+  const children = stats.filter((fields) => Number(fields[1]) === pid);
+  const live = children.reduce((sum, fields) => sum + Number(fields[11]) + Number(fields[12]), 0);
+  const all = [11, 12, 13, 14].reduce((sum, field) => sum + Number(own[field] ?? 0), live);
+  return all / TICKS_PER_SECOND;
+}
+
+/** Fields of /proc/PID/stat behind the name; null when the process has just ended. */
+function statOf(pid: number): string[] | null {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  } catch {
+    return null;
+  }
+}
+
+export function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
 }
 
 /** Largest resident size so far, in MB. */
