@@ -2,9 +2,11 @@
 export class ApiClient {
   readonly commands: string[] = [];
   private readonly base: string;
+  private readonly token: string | undefined;
 
-  constructor(base: string) {
+  constructor(base: string, token?: string) {
     this.base = base;
+    this.token = token;
   }
 
   /** Posts and remembers the call; answers the parsed body. Throws with the API's own message. */
@@ -20,7 +22,10 @@ export class ApiClient {
   async quiet<T>(path: string, body: unknown): Promise<T> {
     const response = await fetch(`${this.base}/api/v1/${path}`, {
       method: 'POST',
-      headers: { 'content-type': 'application/json' },
+      headers: {
+        'content-type': 'application/json',
+        ...(this.token === undefined ? {} : { authorization: `Bearer ${this.token}` }),
+      },
       body: JSON.stringify(body),
     });
     const text = await response.text();

@@ -2,23 +2,20 @@ import type { FastifyInstance } from 'fastify';
 import Type from 'typebox';
 import type { Actor, ActorKind } from '../../core/store/actors.ts';
 import { ActorCalls } from './actor-routes.ts';
-import { type ApiContext, workspaceId } from './api-context.ts';
+import type { ApiContext } from './api-context.ts';
 import { maskSecrets } from './connector-config.ts';
-import { page, uuid } from './public-page.ts';
-import { bodyReader, InvalidRequest, Json, Text, Uuid, WorkspaceRef } from './request-body.ts';
-import { DEFAULT_WORKSPACE_ID } from '../../core/store/workspaces.ts';
+import { page, uuid, workspacesOf } from './public-page.ts';
+import { addPublicRoute, PAGE_QUERY, WORKSPACE_QUERY } from './public-route.ts';
+import { InvalidRequest, Json, Text, Uuid, WorkspaceRef } from './request-body.ts';
 
-const readCreate = bodyReader(
-  Type.Object({
-    name: Text,
-    workspaceId: WorkspaceRef,
-    definitionId: Type.Optional(Uuid),
-    configuration: Json,
-  }),
-);
-const readPatch = bodyReader(
-  Type.Object({ name: Type.Optional(Text), configuration: Type.Optional(Json) }),
-);
+const Create = Type.Object({
+  name: Text,
+  workspaceId: WorkspaceRef,
+  definitionId: Type.Optional(Uuid),
+  configuration: Json,
+});
+const Change = Type.Object({ name: Type.Optional(Text), configuration: Type.Optional(Json) });
+const List = Type.Object({ ...PAGE_QUERY, ...WORKSPACE_QUERY });
 
 export function addPublicActors(scope: FastifyInstance, context: ApiContext): void {
   addKind(scope, context, 'source');
@@ -29,15 +26,13 @@ function addKind(scope: FastifyInstance, context: ApiContext, kind: ActorKind): 
   const calls = new ActorCalls(kind, context);
   const { actors } = context.store;
   const read = (actor: Actor): Promise<object> => publicRead(calls, kind, actor);
-  scope.get(`/${kind}s`, async (request) => {
-    const { workspaceIds } = request.query as { workspaceIds?: string | string[] };
-    const asked = [workspaceIds ?? DEFAULT_WORKSPACE_ID].flat().flatMap((ids) => ids.split(','));
-    const ids = await Promise.all(asked.map((id) => workspaceId(context.store, id)));
+  addPublicRoute(scope, `GET /${kind}s`, { query: List }, async ({ query, request }) => {
+    const ids = await workspacesOf(context.store, query);
     const found = (await Promise.all(ids.map((id) => actors.list(kind, id)))).flat();
     return page(request, await Promise.all(found.map(read)));
   });
-  scope.post(`/${kind}s`, async ({ body }) => {
-    const { configuration, definitionId, ...given } = readCreate(body);
+  addPublicRoute(scope, `POST /${kind}s`, { body: Create }, async ({ body }) => {
+    const { configuration, definitionId, ...given } = body;
     const type = configuration[`${kind}Type`];
     const definition = definitionId ?? (typeof type === 'string' ? type : undefined);
     if (definition === undefined) {
@@ -47,30 +42,22 @@ function addKind(scope: FastifyInstance, context: ApiContext, kind: ActorKind): 
       await calls.create(definition, { ...given, connectionConfiguration: configuration }),
     );
   });
-  const path = `/${kind}s/:id`;
-  scope.get<{ Params: { id: string } }>(path, async ({ params }) =>
-    read(await calls.live(uuid(params.id))),
+  addPublicRoute(scope, `GET /${kind}s/:id`, {}, async ({ id }) =>
+    read(await calls.live(uuid(id))),
   );
-  const change = async (id: string, body: unknown): Promise<object> => {
-    const stored = await calls.live(uuid(id));
-    const { name, configuration } = readPatch(body);
-    await calls.update(stored.id, {
-      name: name ?? stored.name,
-      connectionConfiguration: configuration ?? stored.configuration,
-    });
-    return read(await calls.live(stored.id));
-  };
   for (const method of ['PATCH', 'PUT'] as const) {
-    scope.route<{ Params: { id: string } }>({
-      method,
-      url: path,
-      handler: ({ params, body }) => change(params.id, body),
+    addPublicRoute(scope, `${method} /${kind}s/:id`, { body: Change }, async ({ id, body }) => {
+      const stored = await calls.live(uuid(id));
+      await calls.update(stored.id, {
+        name: body.name ?? stored.name,
+        connectionConfiguration: body.configuration ?? stored.configuration,
+      });
+      return read(await calls.live(stored.id));
     });
   }
-  scope.delete<{ Params: { id: string } }>(path, async ({ params }, reply) => {
-    await calls.live(uuid(params.id));
-    await actors.remove(kind, params.id);
-    return reply.code(204).send();
+  addPublicRoute(scope, `DELETE /${kind}s/:id`, {}, async ({ id }) => {
+    await actors.remove(kind, (await calls.live(uuid(id))).id);
+    return undefined;
   });
 }
 

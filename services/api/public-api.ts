@@ -1,5 +1,7 @@
 import type { FastifyInstance } from 'fastify';
+import Type from 'typebox';
 import { PipelineError } from '../../core/errors/pipeline-error.ts';
+import type { Workspace } from '../../core/store/workspaces.ts';
 import type { ApiContext } from './api-context.ts';
 import { errorAnswer } from './error-answer.ts';
 import { givenToken } from './access.ts';
@@ -7,7 +9,8 @@ import { TOKEN_PATHS } from './http-server.ts';
 import { addPublicActors } from './public-actors.ts';
 import { addPublicConnections } from './public-connections.ts';
 import { addPublicJobs } from './public-jobs.ts';
-import { page } from './public-page.ts';
+import { page, uuid } from './public-page.ts';
+import { addPublicRoute, PAGE_QUERY, WORKSPACE_QUERY } from './public-route.ts';
 
 /** Tokens do not run out; clients ask anew after this time. The SDK asks at every call below 60. */
 const EXPIRES_IN_SECONDS = 3600;
@@ -80,23 +83,17 @@ function problemName(status: number): string {
 }
 
 function addPublicWorkspaces(scope: FastifyInstance, { store }: ApiContext): void {
-  const read = (id: string, name: string): object => ({
+  const read = ({ id, name }: Workspace): object => ({
     workspaceId: id,
     name,
     dataResidency: 'auto',
     notifications: {},
   });
-  scope.get('/workspaces', async (request) =>
-    page(
-      request,
-      (await store.workspaces.list()).map(({ id, name }) => read(id, name)),
-    ),
+  const List = Type.Object({ ...PAGE_QUERY, ...WORKSPACE_QUERY });
+  addPublicRoute(scope, 'GET /workspaces', { query: List }, async ({ request }) =>
+    page(request, (await store.workspaces.list()).map(read)),
   );
-  scope.get<{ Params: { id: string } }>('/workspaces/:id', async ({ params }) => {
-    const found = (await store.workspaces.list()).find((each) => each.id === params.id);
-    if (found === undefined) {
-      throw new PipelineError('API_NOT_FOUND', `Could not find the workspace ${params.id}`);
-    }
-    return read(found.id, found.name);
-  });
+  addPublicRoute(scope, 'GET /workspaces/:id', {}, async ({ id }) =>
+    read(await store.workspaces.get(uuid(id))),
+  );
 }

@@ -3,12 +3,12 @@ import Type, { type Static } from 'typebox';
 import { PipelineError } from '../../core/errors/pipeline-error.ts';
 import type { ConfiguredStream } from '../../core/store/connection-document.ts';
 import type { Connection } from '../../core/store/connections.ts';
-import { DEFAULT_WORKSPACE_ID } from '../../core/store/workspaces.ts';
-import { type ApiContext, workspaceId } from './api-context.ts';
+import type { ApiContext } from './api-context.ts';
 import type { ConnectionContent } from './connection-requests.ts';
 import { createConnection, updateConnection } from './connection-routes.ts';
-import { page, uuid } from './public-page.ts';
-import { bodyReader, InvalidRequest, Text, Uuid } from './request-body.ts';
+import { page, uuid, workspacesOf } from './public-page.ts';
+import { addPublicRoute, PAGE_QUERY, WORKSPACE_QUERY } from './public-route.ts';
+import { InvalidRequest, Text, Uuid } from './request-body.ts';
 
 const Maybe = Type.Optional;
 
@@ -42,15 +42,17 @@ const content = {
 const PublicContent = Type.Object(content);
 type PublicContent = Static<typeof PublicContent>;
 
-const readCreate = bodyReader(Type.Object({ ...content, sourceId: Uuid, destinationId: Uuid }));
-const readPatch = bodyReader(PublicContent);
+const Create = Type.Object({ ...content, sourceId: Uuid, destinationId: Uuid });
+const List = Type.Object({
+  ...PAGE_QUERY,
+  ...WORKSPACE_QUERY,
+  includeDeleted: Maybe(Type.Enum(['true', 'false'])),
+});
 
 export function addPublicConnections(scope: FastifyInstance, context: ApiContext): void {
   const { connections } = context.store;
-  scope.get('/connections', async (request) => {
-    const query = request.query as { workspaceIds?: string | string[]; includeDeleted?: string };
-    const asked = [query.workspaceIds ?? DEFAULT_WORKSPACE_ID].flat().flatMap((x) => x.split(','));
-    const ids = await Promise.all(asked.map((id) => workspaceId(context.store, id)));
+  addPublicRoute(scope, 'GET /connections', { query: List }, async ({ query, request }) => {
+    const ids = await workspacesOf(context.store, query);
     const all = await Promise.all(
       ids.map((id) =>
         query.includeDeleted === 'true' ? connections.listAll(id) : connections.list(id),
@@ -58,8 +60,8 @@ export function addPublicConnections(scope: FastifyInstance, context: ApiContext
     );
     return page(request, all.flat().map(publicRead));
   });
-  scope.post('/connections', async ({ body }) => {
-    const { sourceId, destinationId, ...given } = readCreate(body);
+  addPublicRoute(scope, 'POST /connections', { body: Create }, async ({ body }) => {
+    const { sourceId, destinationId, ...given } = body;
     const created = await createConnection(context, {
       namespaceDefinition: 'destination',
       ...configContent(given),
@@ -68,18 +70,17 @@ export function addPublicConnections(scope: FastifyInstance, context: ApiContext
     });
     return publicRead(await connections.get(created['connectionId'] as string));
   });
-  const path = '/connections/:id';
-  scope.get<{ Params: { id: string } }>(path, async ({ params }) =>
-    publicRead(await live(context, params.id)),
+  addPublicRoute(scope, 'GET /connections/:id', {}, async ({ id }) =>
+    publicRead(await live(context, id)),
   );
-  scope.patch<{ Params: { id: string } }>(path, async ({ params, body }) => {
-    const { id } = await live(context, params.id);
-    await updateConnection(context, { connectionId: id, ...configContent(readPatch(body)) });
+  addPublicRoute(scope, 'PATCH /connections/:id', { body: PublicContent }, async (call) => {
+    const { id } = await live(context, call.id);
+    await updateConnection(context, { connectionId: id, ...configContent(call.body) });
     return publicRead(await connections.get(id));
   });
-  scope.delete<{ Params: { id: string } }>(path, async ({ params }, reply) => {
-    await connections.remove((await live(context, params.id)).id);
-    return reply.code(204).send();
+  addPublicRoute(scope, 'DELETE /connections/:id', {}, async ({ id }) => {
+    await connections.remove((await live(context, id)).id);
+    return undefined;
   });
 }
 

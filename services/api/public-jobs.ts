@@ -4,32 +4,41 @@ import type { Attempt, Job } from '../../core/store/jobs.ts';
 import type { ApiContext } from './api-context.ts';
 import { startSync } from './connection-routes.ts';
 import { pageBounds, pageOf, uuid } from './public-page.ts';
-import { bodyReader, InvalidRequest, Uuid } from './request-body.ts';
+import { addPublicRoute, PAGE_QUERY, WORKSPACE_QUERY } from './public-route.ts';
+import { InvalidRequest, Text, Uuid } from './request-body.ts';
 import { selectedStreams } from '../../core/store/connection-document.ts';
 
-const readCreate = bodyReader(
-  Type.Object({
-    connectionId: Uuid,
-    jobType: Type.Enum(['sync', 'reset', 'refresh', 'clear']),
-  }),
-);
+const Create = Type.Object({
+  connectionId: Uuid,
+  jobType: Type.Enum(['sync', 'reset', 'refresh', 'clear']),
+});
+
+const List = Type.Object({
+  ...PAGE_QUERY,
+  ...WORKSPACE_QUERY,
+  connectionId: Type.Optional(Text),
+  jobType: Type.Optional(Text),
+  status: Type.Optional(Text),
+  createdAtStart: Type.Optional(Text),
+  createdAtEnd: Type.Optional(Text),
+  orderBy: Type.Optional(Text),
+});
 
 const ENDED = ['succeeded', 'failed', 'cancelled'];
 
 export function addPublicJobs(scope: FastifyInstance, context: ApiContext): void {
   const { jobs, connections } = context.store;
   const one = async (job: Job): Promise<object> => publicRead(job, await jobs.attempts([job.id]));
-  scope.get('/jobs', async (request) => {
-    const query = request.query as Record<string, string | undefined>;
+  addPublicRoute(scope, 'GET /jobs', { query: List }, async ({ query, request }) => {
     const { limit, offset } = pageBounds(request);
     const found = await jobs.list({
       configTypes:
-        query['jobType'] === undefined ? ['sync', 'reset_connection'] : [typeOf(query['jobType'])],
-      connectionId: query['connectionId'] === undefined ? null : uuid(query['connectionId']),
-      status: query['status'],
-      createdFrom: time('createdAtStart', query['createdAtStart']),
-      createdTo: time('createdAtEnd', query['createdAtEnd']),
-      oldestFirst: query['orderBy'] === 'createdAt|ASC',
+        query.jobType === undefined ? ['sync', 'reset_connection'] : [typeOf(query.jobType)],
+      connectionId: query.connectionId === undefined ? null : uuid(query.connectionId),
+      status: query.status,
+      createdFrom: time('createdAtStart', query.createdAtStart),
+      createdTo: time('createdAtEnd', query.createdAtEnd),
+      oldestFirst: query.orderBy === 'createdAt|ASC',
       limit,
       offset,
     });
@@ -42,8 +51,8 @@ export function addPublicJobs(scope: FastifyInstance, context: ApiContext): void
     );
     return pageOf(request, data, found.total > offset + limit);
   });
-  scope.post('/jobs', async ({ body }) => {
-    const { connectionId, jobType } = readCreate(body);
+  addPublicRoute(scope, 'POST /jobs', { body: Create }, async ({ body }) => {
+    const { connectionId, jobType } = body;
     if (jobType === 'sync') return one(await startSync(context, connectionId));
     const { document } = await connections.get(connectionId);
     const streams = selectedStreams(document).map(({ stream: { name, namespace } }) => ({
@@ -52,11 +61,9 @@ export function addPublicJobs(scope: FastifyInstance, context: ApiContext): void
     }));
     return one(await jobs.createReset(connectionId, streams));
   });
-  scope.get<{ Params: { id: string } }>('/jobs/:id', async ({ params }) =>
-    one(await jobs.get(jobId(params.id))),
-  );
-  scope.delete<{ Params: { id: string } }>('/jobs/:id', async ({ params }) => {
-    const { id } = await jobs.get(jobId(params.id));
+  addPublicRoute(scope, 'GET /jobs/:id', {}, async ({ id }) => one(await jobs.get(jobId(id))));
+  addPublicRoute(scope, 'DELETE /jobs/:id', {}, async (call) => {
+    const { id } = await jobs.get(jobId(call.id));
     await jobs.cancel(id);
     return one(await jobs.get(id));
   });

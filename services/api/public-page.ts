@@ -1,5 +1,7 @@
 import type { FastifyRequest } from 'fastify';
-import { PipelineError } from '../../core/errors/pipeline-error.ts';
+import type { Store } from '../../core/store/store.ts';
+import { DEFAULT_WORKSPACE_ID } from '../../core/store/workspaces.ts';
+import { workspaceId } from './api-context.ts';
 
 const PAGE_SIZE = 20;
 
@@ -8,19 +10,24 @@ export interface PageBounds {
   readonly offset: number;
 }
 
+/** Of a request whose query fits PAGE_QUERY. */
 export function pageBounds(request: FastifyRequest): PageBounds {
   const query = request.query as Record<string, string | undefined>;
-  const whole = (text: string | undefined, fallback: number, most: number): number => {
-    if (text === undefined) return fallback;
-    if (!/^\d{1,9}$/.test(text)) {
-      throw new PipelineError('API_INVALID_REQUEST', 'limit and offset are whole numbers');
-    }
-    return Math.min(Number(text), most);
-  };
+  const whole = (text: string | undefined, fallback: number, most: number): number =>
+    text === undefined ? fallback : Math.min(Number(text), most);
   return {
     limit: Math.max(1, whole(query['limit'], PAGE_SIZE, 100)),
     offset: whole(query['offset'], 0, 999_999_999),
   };
+}
+
+/** The workspaces a list is asked for; the default one when none is named. */
+export function workspacesOf(
+  store: Store,
+  { workspaceIds = DEFAULT_WORKSPACE_ID }: { workspaceIds?: string | string[] },
+): Promise<string[]> {
+  const asked = [workspaceIds].flat().flatMap((ids) => ids.split(','));
+  return Promise.all(asked.map((id) => workspaceId(store, id)));
 }
 
 /** One page of a whole list. */

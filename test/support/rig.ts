@@ -88,7 +88,7 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
     target,
     minio,
     folder,
-    api: new ApiClient(`http://127.0.0.1:${apiPort}`),
+    api: new ApiClient(`http://127.0.0.1:${apiPort}`, options.environment?.['HEADRACE_API_TOKEN']),
     apiPort,
     processes,
     start,
