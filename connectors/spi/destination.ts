@@ -24,10 +24,24 @@ export interface DestinationStream {
   readonly primaryKey: readonly string[];
 }
 
+/** An order to deliver a partition again; carried out once, when the partition is opened. */
+export interface Replay {
+  /** Another one than the destination has noted is an order that it has not begun. */
+  readonly id: string;
+  /** Offset to begin at; in place never past where the partition stands. */
+  readonly from: number;
+  /** End of the partition when the replay was looked at. */
+  readonly until: number;
+  /** Beside what is there, which everything from `from` on replaces as a whole once it is up to
+   * `until`; else in place, where rows that are there already stay as they are (invariant 4). */
+  readonly rebuild: boolean;
+}
+
 export interface PartitionTarget {
   readonly stream: DestinationStream;
   readonly topic: string;
   readonly partition: number;
+  readonly replay?: Replay;
 }
 
 /** Records of one partition in offset order. `nextOffset` is where the reader goes on: past the last
@@ -80,6 +94,8 @@ export interface DestinationWriter {
   write(batches: readonly ChangeBatch[]): Promise<void>;
   /** Everything below this offset survives any crash; the number that a barrier waits for. */
   durableOffset(target: PartitionTarget): number;
+  /** All partitions of a topic are open: ends a replay that has nothing to do. */
+  opened?(topic: string): Promise<void>;
   /** Makes everything accepted so far durable. */
   flush(): Promise<void>;
   /** Flushes, then lets go. */
@@ -87,6 +103,8 @@ export interface DestinationWriter {
 }
 
 export interface Destination {
+  /** Whether partitions can be replayed; else such an order is refused. */
+  readonly replays?: boolean;
   readonly spec: ConnectorSpec;
   check(config: Record<string, unknown>): Promise<CheckResult>;
   /** Refuses combinations that make no sense (deduped without a key) before anything is stored. */

@@ -42,6 +42,19 @@ export function joinViews(views: readonly RecordView[]): RecordView {
   return joined;
 }
 
+/** Records [from, to) of a view; the bytes are shared. */
+export function partOf(view: RecordView, from: number, to: number): RecordView {
+  return {
+    count: to - from,
+    bytes: view.bytes,
+    offsets: view.offsets.subarray(from, to),
+    keyStarts: view.keyStarts.subarray(from, to),
+    keyEnds: view.keyEnds.subarray(from, to),
+    valueStarts: view.valueStarts.subarray(from, to),
+    valueEnds: view.valueEnds.subarray(from, to),
+  };
+}
+
 /** Reads the schema id of the Confluent wire format; -1 when the bytes do not begin with its header. */
 export function schemaIdAt(bytes: Buffer, start: number, end: number): number {
   if (end - start < 5 || bytes[start] !== 0) return -1;

@@ -7,6 +7,7 @@ import {
 import type { BinaryWriter } from './binary-writer.ts';
 import type { ChangePlan } from './change-plan.ts';
 import { EventIds, writeMetadata } from './event-metadata.ts';
+import type { Statement } from './exchange.ts';
 import { CopyRows, StagedRows, type RowSink } from './staged-rows.ts';
 import {
   COPY_FROM_RECORDS,
@@ -16,7 +17,7 @@ import {
   type RecordSlice,
   type TableStatements,
 } from './table-batch.ts';
-import { appendStatement, copyStatement } from './table-statements.ts';
+import { appendMissingStatement, appendStatement, copyStatement } from './table-statements.ts';
 
 /** One row per change: the row after it, or before it for a delete; or the rows of a copy. */
 export function appendedRows(
@@ -27,14 +28,30 @@ export function appendedRows(
   const { columns } = table.layout;
   const records = slices.reduce((sum, { from, to }) => sum + to - from, 0);
   // COPY takes no casts.
-  const copies = records >= COPY_FROM_RECORDS && columns.every(({ cast }) => cast === null);
+  const copies =
+    records >= COPY_FROM_RECORDS &&
+    options.isReplay !== true &&
+    columns.every(({ cast }) => cast === null);
   const rows = copies ? new CopyRows(columns, records) : new StagedRows(columns, records);
   for (const slice of slices) appendSlice(table, slice, rows, options);
   const statement =
     rows instanceof CopyRows
       ? { text: table.text('copy', copyStatement), copyData: rows.body() }
-      : { text: table.text('append', appendStatement), values: rows.parameters() };
+      : addedRows(table, rows, options);
   return { statements: rows.rows === 0 ? [] : [statement], mustMissNone: [], isLong: false };
+}
+
+/** Staged rows, added: only those that are not there yet when they come again. */
+export function addedRows(
+  table: CompiledTable,
+  rows: StagedRows,
+  { isReplay }: EncodeOptions,
+): Statement {
+  const text =
+    isReplay === true
+      ? table.text('appendMissing', appendMissingStatement)
+      : table.text('append', appendStatement);
+  return { text, values: rows.parameters() };
 }
 
 function appendSlice(

@@ -109,7 +109,8 @@ class DedupedEncoder {
       statements.push({ text, values: truncateValues(newest.truncate) });
     }
     add(full, 'upsert', (layout) => upsertStatement(layout, layout.columns));
-    if (masked !== null) mustMissNone.push(statements.length);
+    // A row that a replay does not find is gone by the time it has come as far as the table was.
+    if (masked !== null && options.isReplay !== true) mustMissNone.push(statements.length);
     add(masked, 'masked', maskedStatement);
     add(deletes, 'delete', (layout) => deleteStatement(layout, soft));
     add(softDeletes, 'softDelete', (layout) => upsertStatement(layout, softColumns(layout)));

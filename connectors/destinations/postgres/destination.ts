@@ -13,6 +13,7 @@ import { DEFAULT_LIMITS, PostgresWriter } from './writer.ts';
 /** Tables in Postgres: one typed table per stream, each batch and its offset in one transaction. */
 export const destination: Destination = {
   spec,
+  replays: true,
   async check(config) {
     try {
       return await checkTarget(parseConfig(config));

@@ -24,12 +24,23 @@ export function isStagingComment(comment: string | null): boolean {
 }
 
 export function createStaging(live: TableLayout): Statement[] {
-  const staging = stagingLayout(live);
-  const columns = staging.columns.map(({ name, ddl }) => `${quoted(name)} ${ddl}`);
+  const staging = tableOf(stagingLayout(live));
+  const columns = live.columns.map(({ name, ddl }) => `${quoted(name)} ${ddl}`);
   return [
-    { text: `CREATE TABLE IF NOT EXISTS ${tableOf(staging)} (${columns.join(',')})` },
-    { text: `COMMENT ON TABLE ${tableOf(staging)} IS ${literal(STAGING_MARKER + live.stream)}` },
+    { text: `CREATE TABLE IF NOT EXISTS ${staging} (${columns.join(',')})` },
+    { text: `COMMENT ON TABLE ${staging} IS ${literal(STAGING_MARKER + live.stream)}` },
   ];
+}
+
+/** The table that a rebuild fills: rows of it are found by key, or by the event that brought them. */
+export function createRebuild(live: TableLayout): Statement[] {
+  const staging = tableOf(stagingLayout(live));
+  const keys = live.keys.map((index) => quoted(live.columns[index]?.name as string)).join(',');
+  const access =
+    keys === ''
+      ? `CREATE INDEX ON ${staging} (${quoted('_airbyte_ab_id')})`
+      : `ALTER TABLE ${staging} ADD PRIMARY KEY (${keys})`;
+  return [...createStaging(live), { text: access }];
 }
 
 export function dropStaging(live: TableLayout): Statement {
@@ -37,7 +48,7 @@ export function dropStaging(live: TableLayout): Statement {
 }
 
 /** Replaces the live rows by those of the generation, which is gone then. */
-function takeOver(live: TableLayout): Statement[] {
+export function takeOver(live: TableLayout): Statement[] {
   const names = live.columns.map(({ name }) => quoted(name)).join(',');
   const staging = tableOf(stagingLayout(live));
   return [

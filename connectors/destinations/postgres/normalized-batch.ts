@@ -16,6 +16,7 @@ import {
 import type { TableColumn, TableLayout } from './table-layout.ts';
 import { writeMicros } from './timestamp-cell.ts';
 import {
+  appendMissingStatement,
   appendStatement,
   deleteColumns,
   deleteStatement,
@@ -63,9 +64,12 @@ class NormalizedBatch {
     this.eachEvent((event) => this.rows.add(event));
     this.addRaw();
     const { compiled, rows } = this;
-    this.add(rows.flat, 'flat', () => appendStatement(compiled.flat));
+    const isReplay = this.options.isReplay === true;
+    const name = isReplay ? 'missing' : 'added';
+    const statement = isReplay ? appendMissingStatement : appendStatement;
+    this.add(rows.flat, name, () => statement(compiled.flat));
     rows.children.forEach((staged, i) => {
-      this.add(staged, `child ${i}`, () => appendStatement(compiled.children[i] as TableLayout));
+      this.add(staged, `${name} ${i}`, () => statement(compiled.children[i] as TableLayout));
     });
     return { statements: this.statements, mustMissNone: [], isLong: false };
   }
@@ -134,7 +138,7 @@ class NormalizedBatch {
   private addRaw(): void {
     const { raw } = this.rows;
     if (raw.rows === 0 || this.options.onlyColumn !== undefined) return;
-    this.statements.push(rawStatement(this.compiled.raw, raw));
+    this.statements.push(rawStatement(this.compiled.raw, raw, this.options));
   }
 
   private eachEvent(work: (event: NormalizedEvent) => void): void {

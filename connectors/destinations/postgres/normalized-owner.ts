@@ -22,12 +22,12 @@ import {
 } from './normalized-layout.ts';
 import {
   identifyTable,
-  insertPartitions,
   readPartitions,
   selectPartitions,
   type StoredPartition,
 } from './offset-store.ts';
 import { marker, refusal, type OwnedTable } from './owned-table.ts';
+import { admit, register, type Registration } from './registration.ts';
 import { begin } from './sessions.ts';
 import { alignStaging } from './staging.ts';
 import { readShape, selectShape, storeShape } from './shape-store.ts';
@@ -40,7 +40,7 @@ import {
   readTable,
 } from './table-catalog.ts';
 import { showsRows, type ColumnChange, type TableLayout } from './table-layout.ts';
-import { DEFINITION_LIMITS, refuseContradictions } from './table-owner.ts';
+import { DEFINITION_LIMITS } from './table-owner.ts';
 import { tableOf } from './table-statements.ts';
 
 export interface PreparedShape {
@@ -61,8 +61,7 @@ export interface ShapeWish {
   readonly schemas: readonly ChangeSchema[];
   /** What documents at hand hold; null when none was read. */
   readonly observed: Observed | null;
-  /** To be registered. */
-  readonly partition: number | null;
+  readonly registration: Registration | null;
 }
 
 /**
@@ -74,7 +73,7 @@ export async function prepareShape(
   owned: OwnedTable,
   names: NormalizedNames,
   initials: InitialValues,
-  { schemas, observed, partition }: ShapeWish,
+  { schemas, observed, registration }: ShapeWish,
 ): Promise<PreparedShape> {
   const { home, connectionId, topic, name } = owned;
   await exchange(client, [...begin(DEFINITION_LIMITS), lockDefinition(name)]);
@@ -85,16 +84,16 @@ export async function prepareShape(
   const partitions = readPartitions(offsets?.rows ?? []);
   const known = readShape(stored);
   const table = await readTable(client, name.schema, name.table);
-  await refuseContradictions(client, owned, partitions, table, partition);
-  if (table !== null && known.length === 0) {
-    throw refusal(owned, 'DST_STATE_LOST', 'the table is there, but what its columns mean is gone');
-  }
-  if (partition !== null) {
-    await exchange(client, insertPartitions(home, connectionId, topic, partition, name));
+  const replay = await admit(client, owned, partitions, table, registration);
+  if ((table === null) !== (known.length === 0)) {
+    const what = 'the table and what its columns mean are not there both';
+    throw refusal(owned, 'DST_STATE_LOST', what);
   }
   if (schemas.length === 0 && known.length === 0) {
+    const current =
+      registration === null ? partitions : await register(client, owned, registration, replay, []);
     await exchange(client, [{ text: 'COMMIT' }]);
-    return { shape: null, partitions };
+    return { shape: null, partitions: current };
   }
   const isUnused =
     table !== null &&
@@ -102,10 +101,13 @@ export async function prepareShape(
     !(await hasDependents(client, table.oid));
   const all = wanted(known, schemas, observed, owned, initials);
   const shape = await grow(client, owned, names, { known, observed: all, isUnused, initials });
-  if (name.isReplaced)
-    await alignStaging(client, owned, liveLayouts(name, names.raw, shape, initials));
+  const live = liveLayouts(name, names.raw, shape, initials);
+  const isStaged = name.isReplaced || partitions.some(({ isRebuild }) => isRebuild);
+  if (isStaged) await alignStaging(client, owned, live);
+  const current =
+    registration === null ? partitions : await register(client, owned, registration, replay, live);
   await exchange(client, [{ text: 'COMMIT' }]);
-  return { shape, partitions };
+  return { shape, partitions: current };
 }
 
 /** What was observed, with the columns that the source declares in front. */

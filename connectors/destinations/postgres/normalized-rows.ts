@@ -33,7 +33,7 @@ export class NormalizedRows {
     this.compiled = compiled;
     this.options = options;
     this.records = records;
-    this.raw = newRawRows(raw, records);
+    this.raw = newRawRows(raw, records, options);
     this.flat = new StagedRows(flat.columns, records);
     this.children = children.map(() => null);
     this.childOf = new Map(shape.slice(1).map(({ path }, i) => [pathKey(path), i]));

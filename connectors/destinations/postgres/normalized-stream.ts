@@ -12,12 +12,13 @@ import { prepareShape, type NormalizedNames, type ShapeWish } from './normalized
 import type { SchemaOfRecord } from './newest-by-key.ts';
 import type { Sessions } from './sessions.ts';
 import type { PreparedBatch, StreamTable } from './stream-table.ts';
-import { located, type RecordSlice } from './table-batch.ts';
+import { located, type EncodeOptions, type RecordSlice } from './table-batch.ts';
 import { generationStatements } from './generations.ts';
-import { StagedGeneration } from './staging.ts';
+import type { Registration } from './registration.ts';
+import { finishRebuild, StagedGeneration } from './staging.ts';
 import type { OwnedTable } from './owned-table.ts';
 import { showsRows } from './table-layout.ts';
-import { nextOffsetOf, type Prepared } from './table-owner.ts';
+import type { Prepared } from './table-owner.ts';
 
 /** A stream as raw documents, a flat table and child tables, kept in step by every batch. */
 export class NormalizedStream implements StreamTable {
@@ -26,6 +27,7 @@ export class NormalizedStream implements StreamTable {
   private readonly sessions: Sessions;
   private readonly schemas: SchemaLookup;
   private readonly generation: StagedGeneration;
+  isRebuilding = false;
   private current: CompiledShape | null = null;
   /** Schemas that the tables have room for. */
   private readonly accepted = new Set<ChangeSchema>();
@@ -54,37 +56,39 @@ export class NormalizedStream implements StreamTable {
     return this.current !== null;
   }
 
-  register(partition: number): Promise<Prepared> {
+  register(registration: Registration): Promise<Prepared> {
     return this.inTurn(async () => {
       const latest = await this.schemas.latest(this.owned.topic);
       const schemas = latest === null ? [] : [latest.value];
-      const prepared = await this.change({ schemas, observed: null, partition });
-      this.generation.registered(nextOffsetOf(prepared, partition));
+      const prepared = await this.change({ schemas, observed: null, registration });
+      this.generation.registered(prepared, registration.partition);
       return prepared;
     });
   }
 
   verify(): Promise<Prepared> {
-    return this.inTurn(() => this.change({ schemas: [], observed: null, partition: null }));
+    return this.inTurn(() => this.change({ schemas: [], observed: null, registration: null }));
   }
 
   async prepare(
     schemaIds: ReadonlySet<number>,
     slices: readonly RecordSlice[],
+    { isReplay }: EncodeOptions,
   ): Promise<PreparedBatch> {
     const schemas = [...schemaIds].map((id) => this.schemas.value(id) as ChangeSchema);
     await this.makeRoom(schemas, new Observed());
     const deduped = this.owned.name.mode === 'append_dedup';
     const events = new NormalizedEvents(this.schemaOfRecord(), slices, deduped);
-    if (deduped) await this.fetchCells(events);
+    if (deduped) await this.fetchCells(events, isReplay === true);
     events.flatten(deduped, showsRows(this.owned.name.mode) ? this.initials : null);
     const observed = new Observed();
     for (const { flat } of events.inOrder) if (flat !== null) observed.document(flat.document);
     const compiled = await this.makeRoom(schemas, observed);
     const { flat: layout } = compiled;
     if (!this.owned.name.isReplaced) {
+      const target = this.isRebuilding ? compiled.staging() : compiled;
       const encode: PreparedBatch['encode'] = (part, options) =>
-        normalizedStatements(compiled, events, part, options);
+        normalizedStatements(target, events, part, options);
       return { layout, encode };
     }
     return { layout, encode: await this.replacing(compiled, events, slices) };
@@ -118,14 +122,17 @@ export class NormalizedStream implements StreamTable {
   }
 
   /** Completes updates whose unchanged cells only the target has. */
-  private async fetchCells(events: NormalizedEvents): Promise<void> {
+  private async fetchCells(events: NormalizedEvents, isReplay: boolean): Promise<void> {
     const incomplete = events.incomplete();
     if (incomplete.length === 0) return;
-    const fetched = new FetchedCells(this.current as CompiledShape, incomplete, this.initials);
+    const current = this.current as CompiledShape;
+    const target = this.isRebuilding ? current.staging() : current;
+    const fetched = new FetchedCells(target, incomplete, this.initials);
     await this.sessions.use((client) => fetched.read(client));
     incomplete.forEach((event, i) => {
       event.image = completed(event.image, (name) => fetched.cell(i, name));
-      if (!lacksCells(event)) return;
+      // A row that is gone by the time the replay has come as far as the table was.
+      if (!lacksCells(event) || isReplay) return;
       const { stream } = this;
       const message = `stream ${stream}: an update without all its columns met no row, or no raw row, to complete it`;
       const error = new PipelineError('DST_ROW_INCOMPLETE', message, { details: { stream } });
@@ -142,7 +149,7 @@ export class NormalizedStream implements StreamTable {
       const compiled = this.current;
       const isReady = compiled !== null && schemas.every((schema) => this.accepted.has(schema));
       if (isReady && this.holds(compiled, observed)) return compiled;
-      await this.inTurn(() => this.change({ schemas, observed, partition: null }));
+      await this.inTurn(() => this.change({ schemas, observed, registration: null }));
     }
   }
 
@@ -158,11 +165,21 @@ export class NormalizedStream implements StreamTable {
     const { shape, partitions } = await this.sessions.use((client) =>
       prepareShape(client, this.owned, this.names, this.initials, wish),
     );
+    this.isRebuilding = partitions.some(({ isRebuild }) => isRebuild);
     if (shape === null) return { layout: null, partitions };
     for (const schema of wish.schemas) this.accepted.add(schema);
     const { owned, names, schemas, initials } = this;
     this.current = new CompiledShape(owned.name, names.raw, shape, schemas, initials);
     return { layout: this.current.flat, partitions };
+  }
+
+  async finishRebuild(): Promise<void> {
+    await this.inTurn(async () => {
+      const { sessions, owned, current } = this;
+      if (!this.isRebuilding || current === null) return;
+      const live = [current.flat, current.raw.layout, ...current.children];
+      this.isRebuilding = !(await finishRebuild(sessions, owned, live));
+    });
   }
 
   private inTurn<T>(work: () => Promise<T>): Promise<T> {

@@ -12,7 +12,25 @@ export function createOffsets(schema: string): Statement {
       next_offset bigint, table_schema text NOT NULL, table_name text NOT NULL,
       table_oid oid, table_filenode oid, table_columns text[], highest_partition integer NOT NULL,
       updated_at timestamp with time zone NOT NULL DEFAULT now(),
+      ${REPLAY_COLUMNS},
       PRIMARY KEY (connection_id, topic, partition))`,
+  };
+}
+
+const REPLAY_COLUMNS = `replay_id text, replay_until bigint, is_rebuild boolean NOT NULL DEFAULT false`;
+
+/** A table of the time before replays gets their columns. Asked first: ADD COLUMN IF NOT EXISTS takes
+ * the lock that nobody can work beside even when there is nothing to do. */
+export function addReplayColumns(schema: string): Statement {
+  const added = REPLAY_COLUMNS.split(', ').map((column) => `ADD COLUMN ${column}`);
+  const table = offsetsTable(schema);
+  return {
+    text: `DO ${literal(`BEGIN
+      IF NOT EXISTS (SELECT FROM pg_catalog.pg_attribute
+        WHERE attrelid = ${literal(table)}::pg_catalog.regclass AND attname = 'replay_id') THEN
+        ALTER TABLE ${table} ${added.join(', ')};
+      END IF;
+    END`)}`,
   };
 }
 
@@ -34,28 +52,47 @@ export interface StoredPartition {
   readonly columns: readonly string[];
   /** The highest partition ever opened: a lower one without a row was deleted by somebody. */
   readonly highest: number;
+  /** The replay that was begun last. */
+  readonly replayId: string | null;
+  /** Below this offset of a replay in place, events are known to be in the table's state; of a
+   * rebuild, where it is whole. Null when none is under way. */
+  readonly replayUntil: number | null;
+  /** Rows go to a table beside the live one. */
+  readonly isRebuild: boolean;
 }
 
 export function selectPartitions(schema: string, connectionId: string, topic: string): Statement {
   return {
     text: `SELECT partition, next_offset, table_schema, table_name, coalesce(table_oid,0),
-        coalesce(table_filenode,0), coalesce(table_columns,'{}'), highest_partition
-      FROM ${offsetsTable(schema)} WHERE connection_id=$1 AND topic=$2`,
+        coalesce(table_filenode,0), coalesce(table_columns,'{}'), highest_partition,
+        replay_id, replay_until, is_rebuild
+      FROM ${offsetsTable(schema)} WHERE connection_id=$1 AND topic=$2 ORDER BY partition`,
     values: [connectionId, topic],
   };
 }
 
+/** The same, and nobody moves an offset until the transaction ends. */
+export function lockTopic(schema: string, connectionId: string, topic: string): Statement {
+  const { text, values } = selectPartitions(schema, connectionId, topic);
+  return { text: `${text} FOR UPDATE`, values: values as string[] };
+}
+
 export function readPartitions(rows: Rows): StoredPartition[] {
-  return rows.map(([partition, next, schema, table, oid, filenode, columns, highest]) => ({
-    partition: Number(partition),
-    nextOffset: next === null ? null : Number(next),
-    schema: schema as string,
-    table: table as string,
-    oid: Number(oid),
-    filenode: Number(filenode),
-    columns: arrayItems(columns as string),
-    highest: Number(highest),
-  }));
+  return rows.map(
+    ([partition, next, schema, table, oid, filenode, columns, highest, ...replay]) => ({
+      partition: Number(partition),
+      nextOffset: next === null ? null : Number(next),
+      schema: schema as string,
+      table: table as string,
+      oid: Number(oid),
+      filenode: Number(filenode),
+      columns: arrayItems(columns as string),
+      highest: Number(highest),
+      replayId: replay[0] ?? null,
+      replayUntil: replay[1] == null ? null : Number(replay[1]),
+      isRebuild: replay[2] === 't',
+    }),
+  );
 }
 
 /** Makes the rows of all partitions up to `partition`, so that a missing one is known to be lost. */

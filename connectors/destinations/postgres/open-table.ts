@@ -6,9 +6,10 @@ import { appendedRows } from './appended-rows.ts';
 import { dedupedRows } from './deduped-rows.ts';
 import { rawRows } from './raw-rows.ts';
 import { generationStatements } from './generations.ts';
-import { StagedGeneration } from './staging.ts';
+import type { Registration } from './registration.ts';
+import { finishRebuild, StagedGeneration } from './staging.ts';
 import type { OwnedTable } from './owned-table.ts';
-import { nextOffsetOf, prepareTable, type Prepared } from './table-owner.ts';
+import { prepareTable, type Prepared } from './table-owner.ts';
 import type { Sessions } from './sessions.ts';
 import { withInitials } from './table-layout.ts';
 import type { PreparedBatch, StreamTable } from './stream-table.ts';
@@ -25,6 +26,7 @@ export class OpenTable implements StreamTable {
   private readonly sessions: Sessions;
   private readonly schemas: SchemaLookup;
   private readonly generation: StagedGeneration;
+  isRebuilding = false;
   private current: CompiledTable | null = null;
   /** Changes of the table's definition, one after the other. */
   private changing: Promise<unknown> = Promise.resolve();
@@ -44,11 +46,11 @@ export class OpenTable implements StreamTable {
     return this.current !== null;
   }
 
-  register(partition: number): Promise<Prepared> {
+  register(registration: Registration): Promise<Prepared> {
     return this.inTurn(async () => {
       const latest = await this.schemas.latest(this.owned.topic);
-      const prepared = await this.change(latest?.value ?? null, partition);
-      this.generation.registered(nextOffsetOf(prepared, partition));
+      const prepared = await this.change(latest?.value ?? null, registration);
+      this.generation.registered(prepared, registration.partition);
       return prepared;
     });
   }
@@ -60,7 +62,8 @@ export class OpenTable implements StreamTable {
     const compiled = await this.accept(schemaIds);
     const { layout } = compiled;
     if (!this.owned.name.isReplaced) {
-      return { layout, encode: (slices, options) => this.encode(compiled, slices, options) };
+      const target = this.isRebuilding ? compiled.rebuild() : compiled;
+      return { layout, encode: (slices, options) => this.encode(target, slices, options) };
     }
     const isStaged = await this.generation.isThere(compiled, all);
     const staging = compiled.staging();
@@ -115,11 +118,23 @@ export class OpenTable implements StreamTable {
     }
   }
 
-  private async change(schema: ChangeSchema | null, partition: number | null): Promise<Prepared> {
+  async finishRebuild(): Promise<void> {
+    await this.inTurn(async () => {
+      const { sessions, owned, current } = this;
+      if (!this.isRebuilding || current === null) return;
+      this.isRebuilding = !(await finishRebuild(sessions, owned, [current.layout]));
+    });
+  }
+
+  private async change(
+    schema: ChangeSchema | null,
+    registration: Registration | null,
+  ): Promise<Prepared> {
     const prepared = await this.sessions.use((client) =>
-      prepareTable(client, this.owned, schema, partition),
+      prepareTable(client, this.owned, schema, registration),
     );
-    const { layout } = prepared;
+    const { layout, partitions } = prepared;
+    this.isRebuilding = partitions.some(({ isRebuild }) => isRebuild);
     if (layout !== null) {
       // An older schema does not know what a newer one told.
       const known = this.current?.layout.columns ?? [];

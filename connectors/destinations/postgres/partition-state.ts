@@ -1,5 +1,7 @@
 import { PipelineError } from '../../../core/errors/pipeline-error.ts';
+import { partOf } from '../../../schemas/envelope/record-view.ts';
 import type { ChangeBatch, PartitionTarget } from '../../spi/destination.ts';
+import type { StoredPartition } from './offset-store.ts';
 import type { StreamTable } from './stream-table.ts';
 import type { RecordSlice } from './table-batch.ts';
 
@@ -14,11 +16,33 @@ export class PartitionState {
   /** What `stored` is if an attempt that failed has committed after all; see `settle`. */
   uncertain: number | null = null;
 
-  constructor(target: PartitionTarget, table: StreamTable, stored: number | null) {
+  /** Events below are in the table's state already: they are replayed. Null when none are. */
+  private readonly replayUntil: number | null;
+
+  /** `row` is what the bookkeeping says of the partition. */
+  constructor(target: PartitionTarget, table: StreamTable, row: StoredPartition | undefined) {
     this.target = target;
     this.table = table;
-    this.stored = stored;
-    this.position = stored;
+    this.stored = row?.nextOffset ?? null;
+    this.position = this.stored;
+    this.replayUntil = row === undefined || row.isRebuild ? null : row.replayUntil;
+  }
+
+  isReplay(next: number): boolean {
+    return this.replayUntil !== null && next <= this.replayUntil;
+  }
+
+  /** A batch in two where its replay ends in the middle of it. */
+  split(batch: ChangeBatch): ChangeBatch[] {
+    const end = this.replayUntil;
+    if (end === null || batch.firstOffset >= end || batch.nextOffset <= end) return [batch];
+    const { records } = batch;
+    const at = records.offsets.subarray(0, records.count).findIndex((offset) => offset >= end);
+    const middle = at === -1 ? records.count : at;
+    return [
+      { ...batch, nextOffset: end, records: partOf(records, 0, middle) },
+      { ...batch, firstOffset: end, records: partOf(records, middle, records.count) },
+    ];
   }
 
   /** The records of a batch that are not applied yet. Throws SNK_FENCED when it leaves a gap. */

@@ -4,6 +4,7 @@ import {
   OP_DELETE,
   type ChangeSchema,
 } from '../../../schemas/envelope/change-decoder.ts';
+import { addedRows } from './appended-rows.ts';
 import type { BinaryWriter } from './binary-writer.ts';
 import { eventJson, type RowImage } from './event-json.ts';
 import { EventIds, type EventStamp } from './event-metadata.ts';
@@ -17,7 +18,7 @@ import {
   type RecordSlice,
   type TableStatements,
 } from './table-batch.ts';
-import { appendStatement, copyStatement } from './table-statements.ts';
+import { copyStatement } from './table-statements.ts';
 import { writeMicros } from './timestamp-cell.ts';
 
 /** One row per change, the change as one JSON document. A TRUNCATE has no row. */
@@ -27,9 +28,9 @@ export function rawRows(
   options: EncodeOptions,
 ): TableStatements {
   const records = slices.reduce((sum, { from, to }) => sum + to - from, 0);
-  const rows = newRawRows(table, records);
+  const rows = newRawRows(table, records, options);
   for (const slice of slices) addSlice(table, slice, rows, options);
-  const statements = rows.rows === 0 ? [] : [rawStatement(table, rows)];
+  const statements = rows.rows === 0 ? [] : [rawStatement(table, rows, options)];
   return { statements, mustMissNone: [], isLong: false };
 }
 
@@ -74,9 +75,13 @@ export function imageOf(schema: ChangeSchema, bytes: Buffer, change: ChangeCurso
   return { schema, bytes, spans, patches: null };
 }
 
-export function newRawRows(table: CompiledTable, records: number): CopyRows | StagedRows {
+export function newRawRows(
+  table: CompiledTable,
+  records: number,
+  { isReplay }: EncodeOptions,
+): CopyRows | StagedRows {
   const { columns } = table.layout;
-  return records >= COPY_FROM_RECORDS
+  return records >= COPY_FROM_RECORDS && isReplay !== true
     ? new CopyRows(columns, records)
     : new StagedRows(columns, records);
 }
@@ -88,8 +93,12 @@ export function writeRawRow(rows: RowSink, json: string, stamp: EventStamp): voi
   (rows.cells[2] as BinaryWriter).textCell(`\u0001${json}`);
 }
 
-export function rawStatement(table: CompiledTable, rows: CopyRows | StagedRows): Statement {
+export function rawStatement(
+  table: CompiledTable,
+  rows: CopyRows | StagedRows,
+  options: EncodeOptions,
+): Statement {
   return rows instanceof CopyRows
     ? { text: table.text('copy', copyStatement), copyData: rows.body() }
-    : { text: table.text('append', appendStatement), values: rows.parameters() };
+    : addedRows(table, rows, options);
 }

@@ -1,16 +1,25 @@
 import type { Client } from 'pg';
 import { PipelineError } from '../../../core/errors/pipeline-error.ts';
 import { exchange, type Statement } from './exchange.ts';
-import { createStaging, isStagingComment, marksOf } from './generations.ts';
+import {
+  createRebuild,
+  createStaging,
+  isStagingComment,
+  marksOf,
+  takeOver,
+} from './generations.ts';
 import type { SchemaOfRecord } from './newest-by-key.ts';
-import type { Sessions } from './sessions.ts';
+import { lockTopic, readPartitions } from './offset-store.ts';
+import { endRebuild } from './replay-store.ts';
+import { begin, type Sessions } from './sessions.ts';
 import { alterTable, readTable, type CatalogTable } from './table-catalog.ts';
 import type { RecordSlice } from './table-batch.ts';
 import { changesFor, stagingLayout, type TableLayout } from './table-layout.ts';
 import { refusal, type OwnedTable } from './owned-table.ts';
+import type { Prepared } from './table-owner.ts';
 import { tableOf } from './table-statements.ts';
 
-/** Brings the staging tables of a generation that is under way to the layouts of the live ones, the
+/** Brings the staging tables of a generation or rebuild that is under way to the layouts of the live ones, the
  * first of which tells whether there is one; inside the caller's transaction. */
 export async function alignStaging(
   client: Client,
@@ -24,7 +33,8 @@ export async function alignStaging(
   tables.forEach((table, i) => {
     const layout = layouts[i] as TableLayout;
     if (table === null) {
-      if (tables[0] !== null) statements.push(...createStaging(live[i] as TableLayout));
+      const create = owned.name.isReplaced ? createStaging : createRebuild;
+      if (tables[0] !== null) statements.push(...create(live[i] as TableLayout));
       return;
     }
     if (!isStagingComment(table.comment)) {
@@ -36,6 +46,31 @@ export async function alignStaging(
     if (changes.length > 0) statements.push(alterTable(layout, changes));
   });
   if (statements.length > 0) await exchange(client, statements, 0);
+}
+
+/**
+ * Ends a rebuild once all partitions have come as far as they were to: what was built takes the place
+ * of the live rows, in one transaction. Answers whether it is over.
+ */
+export async function finishRebuild(
+  sessions: Sessions,
+  { home, connectionId, topic }: OwnedTable,
+  live: readonly TableLayout[],
+): Promise<boolean> {
+  return sessions.use(async (client) => {
+    const limits = { lockTimeoutMs: 5000, statementTimeoutMs: 0 };
+    const locked = await exchange(client, [...begin(limits), lockTopic(home, connectionId, topic)]);
+    const partitions = readPartitions(locked[locked.length - 1]?.rows ?? []);
+    const isOver = partitions.every(({ isRebuild }) => !isRebuild);
+    const isWhole = partitions.every(
+      ({ isRebuild, nextOffset, replayUntil }) =>
+        isRebuild && (nextOffset ?? 0) >= (replayUntil ?? Infinity),
+    );
+    const work =
+      isOver || !isWhole ? [] : [...live.flatMap(takeOver), endRebuild(home, connectionId, topic)];
+    await exchange(client, [...work, { text: 'COMMIT' }], 0);
+    return isOver || isWhole;
+  });
 }
 
 /** What a writer knows of the generation under way in a stream's staging tables. */
@@ -50,8 +85,12 @@ export class StagedGeneration {
     this.sessions = sessions;
   }
 
-  registered(nextOffset: number | null): void {
-    this.isFresh = nextOffset === null;
+  /** A replay may begin in the middle of a copy, too. */
+  registered({ partitions }: Prepared, partition: number): void {
+    const row = partitions.find((one) => one.partition === partition);
+    const next = row?.nextOffset ?? null;
+    const until = row?.replayUntil ?? null;
+    this.isFresh = next === null || (until !== null && next < until);
   }
 
   /** Whether rows have a generation to go to before the first mark among the records. Refuses the end

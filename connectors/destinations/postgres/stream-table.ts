@@ -1,4 +1,5 @@
 import type { OwnedTable } from './owned-table.ts';
+import type { Registration } from './registration.ts';
 import type { Prepared } from './table-owner.ts';
 import type { EncodeOptions, RecordSlice, TableStatements } from './table-batch.ts';
 import type { TableLayout } from './table-layout.ts';
@@ -18,10 +19,19 @@ export interface StreamTable {
   readonly stream: string;
   /** False while no schema is known, so that there is no table. */
   readonly exists: boolean;
-  /** Registers a partition, after comparing the tables with the bookkeeping. */
-  register(partition: number): Promise<Prepared>;
+  /** Rows go to tables beside the live ones. */
+  readonly isRebuilding: boolean;
+  /** Registers a partition, after comparing the tables with the bookkeeping, and begins to replay it
+   * if that is ordered. */
+  register(registration: Registration): Promise<Prepared>;
+  /** Puts what was rebuilt in the place of the live rows, if it has come that far. */
+  finishRebuild(): Promise<void>;
   /** Brings the tables to where these records fit; `schemaIds` are those of their values. */
-  prepare(schemaIds: ReadonlySet<number>, slices: readonly RecordSlice[]): Promise<PreparedBatch>;
+  prepare(
+    schemaIds: ReadonlySet<number>,
+    slices: readonly RecordSlice[],
+    options: EncodeOptions,
+  ): Promise<PreparedBatch>;
   /** Compares the tables with the bookkeeping again: throws the code of what happened to them. */
   verify(): Promise<Prepared>;
 }

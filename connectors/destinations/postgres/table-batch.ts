@@ -5,6 +5,7 @@ import { schemaIdAt } from '../../../schemas/envelope/record-view.ts';
 import type { ChangePlan, KeyPlan } from './change-plan.ts';
 import { compileKeyPlan, compilePlan } from './change-plan.ts';
 import type { Statement } from './exchange.ts';
+import { stagingName } from './identifiers.ts';
 import { stagingLayout, type TableLayout } from './table-layout.ts';
 
 /** Below this many records a COPY costs more than it saves. */
@@ -31,6 +32,9 @@ export interface EncodeOptions {
   readonly emittedAtMs: number;
   /** For finding a value that the server refuses: all other columns but the key's become NULL. */
   readonly onlyColumn?: number;
+  /** The events are in the table's state: those whose rows are there already, or gone again, change
+   * nothing. */
+  readonly isReplay?: boolean;
   /** Part of a batch is tried alone, and rolled back. */
   readonly isProbe?: boolean;
 }
@@ -42,6 +46,7 @@ export class CompiledTable {
   private readonly plans: Map<number, ChangePlan>;
   private readonly keyPlans = new Map<number, KeyPlan>();
   private readonly texts = new Map<string, string>();
+  private rebuilt: CompiledTable | null = null;
 
   constructor(layout: TableLayout, schemas: SchemaLookup, plans = new Map<number, ChangePlan>()) {
     this.layout = layout;
@@ -52,6 +57,13 @@ export class CompiledTable {
   /** The same for the table that a generation gathers in. */
   staging(): CompiledTable {
     return new CompiledTable(stagingLayout(this.layout), this.schemas, this.plans);
+  }
+
+  /** The same for the table that a rebuild fills. */
+  rebuild(): CompiledTable {
+    const { layout, schemas, plans } = this;
+    const table = stagingName(layout.table);
+    return (this.rebuilt ??= new CompiledTable({ ...layout, table }, schemas, plans));
   }
 
   /** False when the table must be changed before records of this schema fit. */

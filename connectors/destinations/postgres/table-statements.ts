@@ -57,6 +57,12 @@ export function appendStatement(layout: TableLayout): string {
   return `INSERT INTO ${tableOf(layout)} (${names}) SELECT ${values} FROM ${staged(layout.columns)}`;
 }
 
+/** Adds the rows of events that have none yet. An event's rows are all added at once. */
+export function appendMissingStatement(layout: TableLayout): string {
+  const id = layout.columns.findIndex(({ name }) => name === '_airbyte_ab_id');
+  return `${appendStatement(layout)} WHERE NOT EXISTS (SELECT FROM ${tableOf(layout)} AS t WHERE t._airbyte_ab_id = s.c${id})`;
+}
+
 export function copyStatement(layout: TableLayout): string {
   const names = layout.columns.map(({ name }) => quoted(name)).join(',');
   return `COPY ${tableOf(layout)} (${names}) FROM STDIN (FORMAT binary)`;

@@ -13,19 +13,24 @@ import type { PostgresTarget } from './config.ts';
 import { classify, isTransient } from './errors.ts';
 import { exchange } from './exchange.ts';
 import { OFFSETS_TABLE } from './identifiers.ts';
-import { createOffsets, readPartitions, selectPartitions } from './offset-store.ts';
+import {
+  addReplayColumns,
+  createOffsets,
+  readPartitions,
+  selectPartitions,
+} from './offset-store.ts';
 import { NormalizedStream } from './normalized-stream.ts';
-import { collectSchemaIds, OpenTable } from './open-table.ts';
+import { OpenTable } from './open-table.ts';
 import { fenced, PartitionState } from './partition-state.ts';
 import { locateRefused } from './refused-value.ts';
 import { createShapes } from './shape-store.ts';
 import { begin, Sessions, type TransactionLimits } from './sessions.ts';
 import { streamTables } from './stream-tables.ts';
-import { nextOffsetOf } from './table-owner.ts';
-import type { PreparedBatch, StreamTable } from './stream-table.ts';
-import type { EncodeOptions, RecordSlice } from './table-batch.ts';
+import type { StreamTable } from './stream-table.ts';
+import type { EncodeOptions } from './table-batch.ts';
 import { ensureSchema } from './table-catalog.ts';
 import type { TableMode } from './table-layout.ts';
+import { TablePart } from './table-part.ts';
 
 export interface WriterLimits extends TransactionLimits {
   readonly lanes: number;
@@ -39,14 +44,6 @@ export const DEFAULT_LIMITS: WriterLimits = {
   statementTimeoutMs: 60_000,
   retryForMs: 20_000,
 };
-
-/** One table's part of a `write` call. */
-interface TablePart {
-  readonly table: StreamTable;
-  readonly slices: RecordSlice[];
-  readonly valueIds: Set<number>;
-  prepared: PreparedBatch | null;
-}
 
 interface Step {
   readonly state: PartitionState;
@@ -63,6 +60,7 @@ export class PostgresWriter implements DestinationWriter {
   private readonly tables = new Map<string, StreamTable>();
   private readonly partitions = new Map<string, PartitionState>();
   private home: Promise<void> | null = null;
+  private turn: Promise<void> = Promise.resolve();
 
   constructor(options: DestinationOpenOptions, target: PostgresTarget, limits: WriterLimits) {
     this.options = options;
@@ -76,15 +74,22 @@ export class PostgresWriter implements DestinationWriter {
     const table = this.tableOf(target);
     const prepared = await this.retrying([table], async () => {
       await this.ensureHome();
-      return table.register(target.partition);
+      return table.register({ partition: target.partition, replay: target.replay ?? null });
     });
-    const state = new PartitionState(target, table, nextOffsetOf(prepared, target.partition));
+    const row = prepared.partitions.find(({ partition }) => partition === target.partition);
+    const state = new PartitionState(target, table, row);
     this.partitions.set(partitionKey(target), state);
     return state.stored;
   }
 
   async write(batches: readonly ChangeBatch[]): Promise<void> {
     await this.settle(batches.map(({ target }) => this.stateOf(target)));
+    const parts = batches.map((batch) => this.stateOf(batch.target).split(batch));
+    await this.writeOnce(parts.flatMap(([first]) => first as ChangeBatch));
+    await this.writeOnce(parts.flatMap(([, rest]) => rest ?? []));
+  }
+
+  private async writeOnce(batches: readonly ChangeBatch[]): Promise<void> {
     const steps: Step[] = [];
     const parts = new Map<StreamTable, TablePart>();
     for (const batch of batches) {
@@ -92,9 +97,12 @@ export class PostgresWriter implements DestinationWriter {
       const slice = state.unapplied(batch);
       if (state.position !== null && batch.nextOffset <= state.position) continue;
       steps.push({ state, next: batch.nextOffset });
-      if (slice.from < slice.to) await this.addSlice(parts, state.table, slice);
+      if (slice.from === slice.to) continue;
+      const part = parts.get(state.table) ?? new TablePart(state.table);
+      parts.set(state.table, part);
+      await part.add(slice, this.options.schemas);
     }
-    if (parts.size === 0) {
+    if (parts.size === 0 && !steps.some(({ state }) => state.table.isRebuilding)) {
       // Control records alone: nothing to make durable, and the offset is stored with what follows.
       for (const { state, next } of steps) state.position = next;
       return;
@@ -103,7 +111,15 @@ export class PostgresWriter implements DestinationWriter {
   }
 
   durableOffset(target: PartitionTarget): number {
-    return this.stateOf(target).position ?? 0;
+    const { table, position } = this.stateOf(target);
+    // What is rebuilt is not to be seen yet.
+    return table.isRebuilding ? 0 : (position ?? 0);
+  }
+
+  async opened(topic: string): Promise<void> {
+    for (const table of this.tables.values()) {
+      if (table.owned.topic === topic && table.isRebuilding) await this.applyInTurn([], []);
+    }
   }
 
   async flush(): Promise<void> {
@@ -158,7 +174,12 @@ export class PostgresWriter implements DestinationWriter {
         await ensureSchema(client, schema);
         const isBasic = this.target.normalization === 'basic';
         const shapes = isBasic ? [createShapes(schema)] : [];
-        await exchange(client, [createOffsets(schema), ...shapes, { text: 'COMMIT' }]);
+        await exchange(client, [
+          createOffsets(schema),
+          addReplayColumns(schema),
+          ...shapes,
+          { text: 'COMMIT' },
+        ]);
       })
       .catch((error: unknown) => {
         this.home = null;
@@ -188,39 +209,44 @@ export class PostgresWriter implements DestinationWriter {
     }
   }
 
-  private async addSlice(
-    parts: Map<StreamTable, TablePart>,
-    table: StreamTable,
-    slice: RecordSlice,
-  ): Promise<void> {
-    let part = parts.get(table);
-    if (part === undefined) {
-      part = { table, slices: [], valueIds: new Set(), prepared: null };
-      parts.set(table, part);
-    }
-    const keyIds = new Set<number>();
-    collectSchemaIds(slice.batch, part.valueIds, keyIds);
-    part.slices.push(slice);
-    const { schemas } = this.options;
-    for (const id of part.valueIds) if (schemas.value(id) === undefined) await schemas.load(id);
-    for (const id of keyIds) if (schemas.key(id) === undefined) await schemas.load(id);
+  private async apply(given: readonly TablePart[], steps: readonly Step[]): Promise<void> {
+    const isRebuilding = [...this.tables.values()].some((table) => table.isRebuilding);
+    await (isRebuilding ? this.applyInTurn(given, steps) : this.applyNow(given, steps));
   }
 
-  private async apply(given: readonly TablePart[], steps: readonly Step[]): Promise<void> {
+  /** One at a time: the end of a rebuild changes where rows go. */
+  private async applyInTurn(given: readonly TablePart[], steps: readonly Step[]): Promise<void> {
+    const turn = this.turn.then(async () => {
+      if (steps.length > 0) await this.applyNow(given, steps);
+      for (const table of this.tables.values()) {
+        if (table.isRebuilding) await this.retrying([table], () => table.finishRebuild());
+      }
+    });
+    this.turn = turn.catch(() => undefined);
+    await turn;
+  }
+
+  private async applyNow(given: readonly TablePart[], steps: readonly Step[]): Promise<void> {
     // Tombstones alone, for a table that was never made, delete nothing.
     const parts = given.filter(({ table, valueIds }) => valueIds.size > 0 || table.exists);
     const tables = parts.map(({ table }) => table);
     const options = { softDeletes: this.target.softDeletes, emittedAtMs: Date.now() };
     for (const part of parts) {
       const { table, valueIds, slices } = part;
-      part.prepared = await this.retrying([table], () => table.prepare(valueIds, slices));
+      part.isReplay = steps.every(
+        ({ state, next }) => state.table !== table || state.isReplay(next),
+      );
+      const { isReplay } = part;
+      part.prepared = await this.retrying([table], () =>
+        table.prepare(valueIds, slices, { ...options, isReplay }),
+      );
     }
     const { connectionId } = this.options;
     const work: BatchWork = {
       home: this.target.schema,
       connectionId,
       steps,
-      tables: parts.map((part) => ({ table: part.table, encoded: encode(part, options) })),
+      tables: parts.map((part) => ({ table: part.table, encoded: part.encode(options) })),
     };
     try {
       await this.retrying(tables, () =>
@@ -276,7 +302,13 @@ export class PostgresWriter implements DestinationWriter {
     try {
       if (error.code === 'DST_VALUE' && error.details['offset'] === undefined) {
         const { slices, prepared } = part;
-        const batch = { stream: part.table.stream, prepared, slices, options };
+        const { isReplay } = part;
+        const batch = {
+          stream: part.table.stream,
+          prepared,
+          slices,
+          options: { ...options, isReplay },
+        };
         return await locateRefused(this.sessions, batch, this.limits, error);
       }
       if (error.code === 'DST_TABLE_CHANGED') await part.table.verify();
@@ -284,17 +316,6 @@ export class PostgresWriter implements DestinationWriter {
       return classify(better, describe([part.table]), part.table.stream);
     }
     return error;
-  }
-}
-
-function encode({ table, prepared, slices }: TablePart, options: EncodeOptions) {
-  try {
-    return (prepared as PreparedBatch).encode(slices, options);
-  } catch (error) {
-    if (!(error instanceof PipelineError)) throw error;
-    const details = { ...error.details, stream: table.stream };
-    const named = error.message.startsWith('stream ') ? '' : `stream ${table.stream}: `;
-    throw new PipelineError(error.code, `${named}${error.message}`, { details });
   }
 }
 

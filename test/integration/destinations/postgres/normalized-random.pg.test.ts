@@ -14,16 +14,17 @@ import { postgresContext, type ServerContext } from '../../../support/contexts.t
 import { deduped, EventLog } from './event-log.ts';
 import { newTarget, writeLog, type TestTarget } from './target.ts';
 
+const RUNS = Number(process.env['HEADRACE_TEST_RUNS'] ?? 40);
+const SEED = Number(process.env['HEADRACE_TEST_SEED'] ?? Date.now() % 2 ** 31);
+
 let server: ServerContext;
 beforeAll(async () => {
   server = await postgresContext();
 }, 120_000);
-afterAll(() => server[Symbol.asyncDispose]());
+// A database per run takes its time to go.
+afterAll(() => server[Symbol.asyncDispose](), 60_000 + RUNS * 1000);
 
 const BASIC = { config: { Normalization: 'Basic' } };
-
-const RUNS = Number(process.env['HEADRACE_TEST_RUNS'] ?? 40);
-const SEED = Number(process.env['HEADRACE_TEST_SEED'] ?? Date.now() % 2 ** 31);
 
 const names = fc.constantFrom('a', 'b', 'a_b', 'A', 'x-y', 'id');
 const scalars = fc.oneof(

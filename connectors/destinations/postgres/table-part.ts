@@ -1,0 +1,41 @@
+import { PipelineError } from '../../../core/errors/pipeline-error.ts';
+import type { SchemaLookup } from '../../spi/destination.ts';
+import { collectSchemaIds } from './open-table.ts';
+import type { PreparedBatch, StreamTable } from './stream-table.ts';
+import type { EncodeOptions, RecordSlice, TableStatements } from './table-batch.ts';
+
+/** One table's part of a `write` call. */
+export class TablePart {
+  readonly table: StreamTable;
+  readonly slices: RecordSlice[] = [];
+  /** Of the schemas of the records' values. */
+  readonly valueIds = new Set<number>();
+  prepared: PreparedBatch | null = null;
+  isReplay = false;
+
+  constructor(table: StreamTable) {
+    this.table = table;
+  }
+
+  /** Takes the records, and loads the schemas that they name. */
+  async add(slice: RecordSlice, schemas: SchemaLookup): Promise<void> {
+    const keyIds = new Set<number>();
+    collectSchemaIds(slice.batch, this.valueIds, keyIds);
+    this.slices.push(slice);
+    for (const id of this.valueIds) if (schemas.value(id) === undefined) await schemas.load(id);
+    for (const id of keyIds) if (schemas.key(id) === undefined) await schemas.load(id);
+  }
+
+  /** After it was prepared. */
+  encode(options: EncodeOptions): TableStatements {
+    const { prepared, slices, isReplay, table } = this;
+    try {
+      return (prepared as PreparedBatch).encode(slices, { ...options, isReplay });
+    } catch (error) {
+      if (!(error instanceof PipelineError)) throw error;
+      const details = { ...error.details, stream: table.stream };
+      const named = error.message.startsWith('stream ') ? '' : `stream ${table.stream}: `;
+      throw new PipelineError(error.code, `${named}${error.message}`, { details });
+    }
+  }
+}
