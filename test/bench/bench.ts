@@ -1,6 +1,7 @@
 import { append, parquet, upsert } from './deliver.ts';
 import { drain } from './drain.ts';
 import { latency } from './latency.ts';
+import { mysqlParser } from './mysql-parser.ts';
 import { snapshot } from './snapshot.ts';
 import { topics } from './topics.ts';
 
@@ -12,6 +13,7 @@ const BENCHES: Readonly<Record<string, () => Promise<Record<string, unknown>>>> 
   append,
   parquet,
   snapshot,
+  'mysql-parser': mysqlParser,
   topics,
 };
 

@@ -181,15 +181,20 @@ export function parquetConfig(minio: LocalServer): Record<string, unknown> {
 
 const DEFINITIONS = {
   sourcePostgres: 'decd338e-5647-4c0b-adf4-da0e75f5a750',
+  sourceMysql: '435bb9a5-7887-4809-aa58-28c27df0d7ad',
   postgres: '25c5221d-dce2-4163-ade9-739ef790f503',
   s3: '4816b78f-1489-44c1-9060-4b19d5fa9362',
 } as const;
 
-export async function createSource(rig: Rig, config: Record<string, unknown>): Promise<string> {
+export async function createSource(
+  rig: Rig,
+  config: Record<string, unknown>,
+  kind: 'sourcePostgres' | 'sourceMysql' = 'sourcePostgres',
+): Promise<string> {
   const { sourceId } = await rig.api.quiet<{ sourceId: string }>('sources/create', {
     workspaceId: await workspaceOf(rig),
     name: 'shop',
-    sourceDefinitionId: DEFINITIONS.sourcePostgres,
+    sourceDefinitionId: DEFINITIONS[kind],
     connectionConfiguration: config,
   });
   return sourceId;

@@ -3,6 +3,7 @@ import { mysqlContext, type ServerContext } from '../../../support/contexts.ts';
 import {
   createConnection,
   createDestination,
+  createSource,
   postgresConfig,
   query,
   startRig,
@@ -52,16 +53,7 @@ describe('MySQL to Postgres over the API', () => {
       ...zooRows('mysql', 0),
       'CREATE TABLE nothing (id int PRIMARY KEY)',
     );
-    const { workspaces } = await rig.api.quiet<{ workspaces: { workspaceId: string }[] }>(
-      'workspaces/list',
-      {},
-    );
-    const { sourceId } = await rig.api.quiet<{ sourceId: string }>('sources/create', {
-      workspaceId: workspaces[0]?.workspaceId,
-      name: 'shop',
-      sourceDefinitionId: '435bb9a5-7887-4809-aa58-28c27df0d7ad',
-      connectionConfiguration: mysqlConfig(server),
-    });
+    const sourceId = await createSource(rig, mysqlConfig(server), 'sourceMysql');
     const destinationId = await createDestination(rig, 'postgres', postgresConfig(rig.target));
     connectionId = await createConnection(rig, sourceId, destinationId, () => 'append_dedup');
   });
