@@ -168,4 +168,9 @@ export interface Source {
   release(options: { sourceId: string; config: Record<string, unknown> }): Promise<void>;
   /** Opens a table to be compared with its copies; not given where that cannot be done exactly. */
   readonly openTable?: OpenSourceTable;
+  /** Names what `release` would drop, so that two sources that would share it can be told: by the
+   * server's address and the thing's name. Null when nothing is held. Asks no server. */
+  heldOnServer?(config: Record<string, unknown>): string | null;
+  /** Log that the server keeps for this source alone, in bytes; null when it keeps none for it. */
+  retainedLogBytes?(config: Record<string, unknown>): Promise<number | null>;
 }

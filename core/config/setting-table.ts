@@ -99,6 +99,15 @@ export const SETTINGS = {
     description: 'Port of the API, health and metrics; 0 takes any free one.',
   },
   HEADRACE_WEB_PORT: { ...port, default: 8000, description: 'Port of the web page.' },
+  HEADRACE_WEB_URL: {
+    type: 'url',
+    default: null,
+    schemes: ['http', 'https'],
+    secret: false,
+    alias: 'WEBAPP_URL',
+    description:
+      'Address of the web page as people reach it, for links in alerts; none when not set.',
+  },
   HEADRACE_API_TOKEN: {
     type: 'text',
     default: null,

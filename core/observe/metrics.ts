@@ -90,6 +90,24 @@ export const metrics = {
     buckets: seconds,
     registers,
   }),
+  behindSeconds: new Gauge({
+    name: 'headrace_connection_behind_seconds',
+    help: 'How far an active connection is behind its source; since the last sync that succeeded when it runs by a schedule.',
+    labelNames: ['connection'] as const,
+    registers,
+  }),
+  retainedLogBytes: new Gauge({
+    name: 'headrace_source_retained_log_bytes',
+    help: "Log that a source's server keeps for us, read or not.",
+    labelNames: ['source'] as const,
+    registers,
+  }),
+  notifications: new Counter({
+    name: 'headrace_notification_attempts_total',
+    help: 'Attempts to deliver an alert, by how they ended.',
+    labelNames: ['type', 'outcome'] as const,
+    registers,
+  }),
   jobs: new Counter({
     name: 'headrace_job_ended_total',
     help: 'Sync jobs that ended, by how.',

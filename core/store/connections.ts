@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { deprecateConnection } from './actors.ts';
 import type { ConnectionDocument, ConnectionStatus } from './connection-document.ts';
 import type { Database } from './database.ts';
+import { recordEvent } from './events.ts';
 import { cancelOpenJob } from './job-changes.ts';
 import { notFound } from './workspaces.ts';
 
@@ -99,8 +100,8 @@ export class Connections {
     });
   }
 
-  /** Makes an active connection inactive, with the reason in its document; false when it was not
-   * active. Its source's slot stays: the reason says so. */
+  /** Makes an active connection inactive, with the reason in its document and an event; false when it
+   * was not active. Its source's slot stays: the reason says so. */
   async switchOff(id: string, statusReason: string): Promise<boolean> {
     return this.database.transaction(async (tx) => {
       const [found] = await tx.query<{ document: ConnectionDocument }>(
@@ -114,8 +115,14 @@ export class Connections {
         [id, JSON.stringify({ ...found.document, statusReason })],
       );
       await cancelOpenJob(tx, id);
+      await recordEvent(tx, { kind: 'disabled', connectionId: id, details: { statusReason } });
       return true;
     });
+  }
+
+  /** Told of once for a row of failures; `details` is of plain values. */
+  async warn(id: string, details: Readonly<Record<string, unknown>>): Promise<void> {
+    await recordEvent(this.database, { kind: 'disable_warning', connectionId: id, details });
   }
 
   async remove(id: string): Promise<void> {

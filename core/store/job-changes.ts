@@ -1,5 +1,6 @@
 import { PipelineError } from '../errors/pipeline-error.ts';
 import type { Queryable } from './database.ts';
+import { recordEvent } from './events.ts';
 import type { FailureReason, Job, JobStream } from './jobs.ts';
 import { notFound } from './workspaces.ts';
 
@@ -70,17 +71,21 @@ export function cancelled(): JobEnd {
 
 /** Answers false for a job that had ended. */
 export async function endJob(tx: Queryable, id: number, end: JobEnd): Promise<boolean> {
-  const ended = await tx.query(
+  const ended = await tx.query<{ connectionId: string }>(
     `UPDATE headrace.job SET status = $2, updated_at = headrace.now_ms(), retry_at = NULL
-     WHERE id = $1 AND status IN ${OPEN} RETURNING id`,
+     WHERE id = $1 AND status IN ${OPEN} RETURNING connection_id AS "connectionId"`,
     [id, end.status],
   );
-  if (ended.length === 0) return false;
+  const [job] = ended;
+  if (job === undefined) return false;
   await tx.query(
     `UPDATE headrace.attempt SET status = $2, failures = $3::json, updated_at = headrace.now_ms(),
        ended_at = headrace.now_ms() WHERE job_id = $1 AND status = 'running'`,
     [id, end.status === 'succeeded' ? 'succeeded' : 'failed', JSON.stringify(end.failures)],
   );
+  if (end.status !== 'cancelled') {
+    await recordEvent(tx, { kind: 'job', connectionId: job.connectionId, jobId: id });
+  }
   return true;
 }
 
@@ -122,6 +127,9 @@ export async function nextAttempt(tx: Queryable, id: number): Promise<boolean> {
 }
 
 export async function pruneJobs(tx: Queryable, olderThanMs: number): Promise<number> {
+  await tx.query(`DELETE FROM headrace.event WHERE created_at < headrace.now_ms() - $1::bigint`, [
+    olderThanMs,
+  ]);
   const old = await tx.query<{ id: number }>(
     `SELECT id FROM headrace.job j
      WHERE status NOT IN ${OPEN} AND updated_at < headrace.now_ms() - $1::bigint

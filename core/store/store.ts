@@ -7,6 +7,8 @@ import { Connections } from './connections.ts';
 import type { Database } from './database.ts';
 import { Jobs } from './jobs.ts';
 import { migrate } from './migrate.ts';
+import { Monitoring } from './monitoring.ts';
+import { Notifications } from './notifications.ts';
 import { Sealer } from './sealer.ts';
 import { WorkerStore } from './worker-store.ts';
 import { Workspaces } from './workspaces.ts';
@@ -20,6 +22,8 @@ export interface Store {
   readonly cleanups: Cleanups;
   readonly tokens: AccessTokens;
   readonly audit: AuditLog;
+  readonly notifications: Notifications;
+  readonly monitoring: Monitoring;
   readonly work: WorkerStore;
   /** Rejects with CFG_STORE_UNAVAILABLE while the database does not answer. */
   ping(): Promise<void>;
@@ -67,6 +71,8 @@ function assemble(database: Database, sealer: Sealer): Store {
     cleanups: new Cleanups(database, sealer),
     tokens: new AccessTokens(database),
     audit: new AuditLog(database),
+    notifications: new Notifications(database, sealer),
+    monitoring: new Monitoring(database, sealer),
     work: new WorkerStore(database, sealer),
     async ping() {
       await database.query(`SELECT 1`);

@@ -10,7 +10,7 @@ export interface HeadraceOptions {
   readonly apiPort: number;
   readonly brokers: string;
   /** `up` runs every service in one process. */
-  readonly role?: 'up' | 'source' | 'sink' | 'scheduler' | 'api';
+  readonly role?: 'up' | 'source' | 'sink' | 'scheduler' | 'alerts' | 'api';
   readonly environment?: Readonly<Record<string, string>>;
 }
 

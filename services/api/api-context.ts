@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 import type { Static, TSchema } from 'typebox';
 import type { Connectors } from '../../connectors/registry.ts';
+import type { OutgoingRules } from '../../core/net/outgoing-rules.ts';
 import type { Logger } from '../../core/observe/logger.ts';
 import { DEFAULT_WORKSPACE_ID } from '../../core/store/workspaces.ts';
 import type { Store } from '../../core/store/store.ts';
@@ -12,6 +13,8 @@ export interface ApiContext {
   readonly store: Store;
   readonly connectors: Connectors;
   readonly logger: Logger;
+  /** Where calls that come from a configuration may go. */
+  readonly rules: OutgoingRules;
 }
 
 /** Airbyte's calls are all POST with one JSON object; undefined answers 204. */

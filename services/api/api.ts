@@ -14,6 +14,7 @@ import {
 } from './http-server.ts';
 import { addJobRoutes } from './job-routes.ts';
 import { addOpenApiRoutes, noteRoutes } from './openapi.ts';
+import { addNotificationRoutes } from './notification-routes.ts';
 import { addResetRoutes } from './reset-routes.ts';
 import { addPublicApi } from './public-api.ts';
 import { addRegistryRoutes, type RegistryReader } from './registry-routes.ts';
@@ -49,6 +50,7 @@ export function createApi(options: ApiOptions): FastifyInstance {
   addConnectionRoutes(app, options);
   addJobRoutes(app, options);
   addPublicApi(app, options);
+  addNotificationRoutes(app, options);
   addResetRoutes(app, options);
   addStateRoutes(app, options);
   addWebBackendRoutes(app, options);

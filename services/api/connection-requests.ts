@@ -50,6 +50,8 @@ const content = {
     }),
   ),
   status: Maybe(Type.Enum(['active', 'inactive', 'deprecated'])),
+  /** Our own: how far the destination may be behind before someone is told. */
+  freshnessObjectiveSeconds: Maybe(Type.Integer({ minimum: 1, maximum: 1_000_000_000 })),
 };
 
 export const ConnectionCreate = Type.Object({ ...content, sourceId: Uuid, destinationId: Uuid });
@@ -74,6 +76,7 @@ const KEPT = [
   'notifySchemaChanges',
   'notifySchemaChangesByEmail',
   'nonBreakingChangesPreference',
+  'freshnessObjectiveSeconds',
 ] as const;
 
 export function keptFields(body: object): Record<string, unknown> {

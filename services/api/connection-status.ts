@@ -1,3 +1,4 @@
+import type { Connection } from '../../core/store/connections.ts';
 import type { Job } from '../../core/store/jobs.ts';
 import type { Store } from '../../core/store/store.ts';
 import type {
@@ -19,6 +20,7 @@ export async function connectionStatus(store: Store, connectionId: string): Prom
   const sink = await store.work.connectionReport(connectionId);
   const cleanup = await store.cleanups.pendingFor(connection.sourceId);
   const job = await store.jobs.last(connectionId);
+  const log = await store.monitoring.retainedLog(captureId);
   const streams = selectedStreams(connection.document).map(({ stream }) =>
     streamStatus(
       { namespace: stream.namespace ?? '', name: stream.name },
@@ -34,8 +36,19 @@ export async function connectionStatus(store: Store, connectionId: string): Prom
     streams,
     ...totals(source?.report, sink?.report),
     ...(cleanup === null ? {} : { waitingFor: `the source's clean-up before ${cleanup}`.trim() }),
+    ...(log === null ? {} : { retainedLogBytes: log.bytes }),
+    warnings: warningsOf(connection, log),
     ...lastJob(job),
   };
+}
+
+/** What nobody would notice otherwise until the source's disk is full. */
+function warningsOf({ status }: Connection, log: { bytes: number } | null): string[] {
+  if (status !== 'inactive' || log === null) return [];
+  return [
+    `the connection is inactive and its source's slot stays: the source's server keeps ${log.bytes} ` +
+      'bytes of log for it, more with every change; activate it, or delete it to let the slot go',
+  ];
 }
 
 function lastJob(job: Job | null): object {

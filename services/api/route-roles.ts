@@ -42,6 +42,8 @@ export const ROUTE_ACCESS: ReadonlyMap<string, Access> = new Map([
   ),
   ...each('admin', ['PUT /api/public/v1/sources/:id', 'PUT /api/public/v1/destinations/:id']),
   ...calls('viewer', 'workspaces', ['list', 'get', 'get_by_slug']),
+  ...calls('admin', 'workspaces', ['update']),
+  ...calls('admin', 'notifications', ['try', 'try_webhook']),
   ...calls('viewer', 'source_definitions', ['list', 'list_for_workspace', 'list_latest', 'get']),
   ...calls('viewer', 'destination_definitions', [
     'list',

@@ -7,8 +7,10 @@ import { collectProcessMetrics } from '../../core/observe/metrics.ts';
 import { armedFailpoints, armFailpoints } from '../../core/run/failpoints.ts';
 import { runServices, type Service } from '../../core/run/service.ts';
 import { openStore, type Store } from '../../core/store/store.ts';
+import { OutgoingRules } from '../../core/net/outgoing-rules.ts';
 import { connectors } from '../../connectors/registry.ts';
 import type { KafkaClient } from '../../topics/kafka-client.ts';
+import { createAlerts } from '../alerts/alerts.ts';
 import { apiService } from '../api/api.ts';
 import { createHealthServer } from '../api/health-server.ts';
 import { jobPolicy } from '../scheduler/job-policy.ts';
@@ -28,12 +30,13 @@ interface Program {
   readonly owner: string;
 }
 
-type Role = 'source' | 'sink' | 'scheduler' | 'api';
+type Role = 'source' | 'sink' | 'scheduler' | 'alerts' | 'api';
 
 const ROLES: Record<Role, { readonly says: string; make(program: Program): Service }> = {
   source: { says: 'read sources into Kafka', make: sourceService },
   sink: { says: 'deliver topics to destinations', make: sinkService },
   scheduler: { says: 'run sync jobs and schedules', make: schedulerService },
+  alerts: { says: 'tell Slack and webhooks of what needs attention', make: alertsService },
   api: { says: "serve the API in Airbyte's shape and the schema registry", make: makeApi },
 };
 
@@ -120,12 +123,24 @@ function schedulerService({ settings, log, store, kafka, owner }: Program): Serv
   });
 }
 
+function alertsService({ settings, log, store, owner }: Program): Service {
+  return createAlerts({
+    store,
+    connectors,
+    rules: new OutgoingRules(settings.outgoingAllow),
+    owner,
+    webUrl: settings.webUrl,
+    logger: log.child({ role: 'alerts' }),
+  });
+}
+
 function makeApi({ settings, log, store, kafka }: Program): Service {
   const { topicPrefix } = settings;
   return apiService({
     settings,
     store,
     connectors,
+    rules: new OutgoingRules(settings.outgoingAllow),
     ...(kafka.schemaLog === null ? {} : { registry: kafka.schemaLog }),
     verify: (connectionId) =>
       verifyConnection({ work: store.work, connectors, kafka, topicPrefix }, connectionId),

@@ -23,7 +23,8 @@ export async function afterFailedJob(
   if (verdict === 'go on') return;
   if (verdict === 'warn') {
     logger.warn({ connection: connectionId, failedJobs: count }, 'connection keeps failing');
-    return;
+    const remaining = whatRemains(policy, count, forMs);
+    return store.connections.warn(connectionId, { failedJobs: count, remaining });
   }
   const days = Math.floor(forMs / DAY_MS);
   const reason =
@@ -31,4 +32,12 @@ export async function afterFailedJob(
     "and the source's server keeps its log, until the connection is active again or deleted.";
   if (!(await store.connections.switchOff(connectionId, reason))) return;
   logger.error({ connection: connectionId, failedJobs: count }, 'connection switched off');
+}
+
+function whatRemains(policy: JobPolicy, count: number, forMs: number): string {
+  const { disableAfterJobs, disableAfterMs } = policy;
+  const jobs = `${Math.max(1, disableAfterJobs - count)} more failed jobs`;
+  const days = `${Math.max(1, Math.ceil((disableAfterMs - forMs) / DAY_MS))} more days of failures`;
+  const limits = [...(disableAfterJobs > 0 ? [jobs] : []), ...(disableAfterMs > 0 ? [days] : [])];
+  return `${count} syncs in a row have failed; ${limits.join(' or ')} switch it off.`;
 }

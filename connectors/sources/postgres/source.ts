@@ -10,6 +10,7 @@ import { cursorColumns } from './cursor.ts';
 import { openJobReader } from './job-read.ts';
 import { readPublications } from './publication.ts';
 import { openReader } from './reader.ts';
+import { heldOnServer, retainedLog } from './retained-log.ts';
 import { quoteIdentifier, SideSession } from './session.ts';
 import { dropSlot } from './slot.ts';
 import { spec } from './spec.ts';
@@ -90,6 +91,12 @@ async function release(raw: Record<string, unknown>): Promise<void> {
   });
 }
 
+async function retainedLogBytes(raw: Record<string, unknown>): Promise<number | null> {
+  const { capture } = parseConfig(raw);
+  if (capture === null) return null;
+  return withSession(raw, 'retained log', (sql) => retainedLog(sql, capture.slot));
+}
+
 /** Postgres by logical replication: change events from the log, snapshots by COPY; by queries for a
  * job where there is no log to follow. */
 export const source: Source = {
@@ -102,4 +109,6 @@ export const source: Source = {
   currentPosition: (config) => withSession(config, 'position', currentPosition),
   release: ({ config }) => release(config),
   openTable: openSourceTable,
+  heldOnServer,
+  retainedLogBytes,
 };

@@ -1,3 +1,4 @@
+import { OutgoingRules } from '../../../core/net/outgoing-rules.ts';
 import { createLogger } from '../../../core/observe/logger.ts';
 import type { Store } from '../../../core/store/store.ts';
 import { DEFAULT_WORKSPACE_ID } from '../../../core/store/workspaces.ts';
@@ -42,6 +43,7 @@ export async function apiContext(
   const service = apiService({
     store,
     connectors: fake,
+    rules: new OutgoingRules(['127.0.0.1']),
     logger: createLogger({ level: 'silent', service: 'api' }),
     settings: {
       apiHost: '127.0.0.1',

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { OutgoingRules } from '../../../core/net/outgoing-rules.ts';
 import { createLogger } from '../../../core/observe/logger.ts';
 import { ROLES, type Role } from '../../../core/store/access-tokens.ts';
 import { createApi } from '../../../services/api/api.ts';
@@ -36,6 +37,7 @@ async function routesOfTheProgram(): Promise<string[]> {
   const app = createApi({
     store: api.store,
     connectors: fakeConnectors(),
+    rules: new OutgoingRules([]),
     logger: createLogger({ level: 'silent', service: 'api' }),
     settings: { apiHost: '127.0.0.1', apiPort: 0, apiToken: null, apiRequestsPerSecond: 1 },
     registry,

@@ -12,6 +12,7 @@ export const KEYLESS_DESTINATION_DEFINITION = 'aaaaaaaa-0000-4000-8000-000000000
 export interface FakeConnectors extends Connectors {
   position: () => Promise<string>;
   release: (options: { sourceId: string }) => Promise<void>;
+  retainedLogBytes: number | null;
   reachable: boolean;
 }
 
@@ -62,6 +63,7 @@ export function fakeConnectors(): FakeConnectors {
     Promise.reject(new PipelineError('CFG_INVALID_CONNECTOR', 'no server at that address'));
   const fake: FakeConnectors = {
     reachable: true,
+    retainedLogBytes: null,
     position: () => Promise.resolve('0'),
     release: () => Promise.resolve(),
     sources: { names: ['fake'], load: (key) => shelf(key, [source]) },
@@ -78,6 +80,8 @@ export function fakeConnectors(): FakeConnectors {
     open: refuse,
     currentPosition: () => fake.position(),
     release: (options) => fake.release(options),
+    heldOnServer: (config) => (typeof config['slot'] === 'string' ? config['slot'] : null),
+    retainedLogBytes: () => Promise.resolve(fake.retainedLogBytes),
   };
   const destination: Destination = {
     spec: {

@@ -1,9 +1,17 @@
 import { loadSettings } from '../../../core/config/settings.ts';
 import { createLogger } from '../../../core/observe/logger.ts';
+import type { ConnectionReport, PartitionReport, SourceReport } from '../../../core/store/work.ts';
 import type { Store } from '../../../core/store/store.ts';
 import { jobPolicy, type JobPolicy } from '../../../services/scheduler/job-policy.ts';
 import { createScheduler } from '../../../services/scheduler/scheduler.ts';
 import { fakeConnectors, type FakeConnectors } from './fake-connectors.ts';
+
+export const STREAM = { namespace: 'public', name: 'orders' };
+
+interface Ids {
+  readonly sourceId: string;
+  readonly connectionId: string;
+}
 
 /** A scheduler over a real store; the test plays the workers by saving their reports. */
 export class Stage {
@@ -35,6 +43,50 @@ export class Stage {
     const done = service.run(abort.signal);
     this.running.push({ abort, done });
     return { stop: () => (abort.abort(), done) };
+  }
+
+  async versions({ sourceId, connectionId }: Ids): Promise<{ source: string; connection: string }> {
+    const work = await this.store.work.listWork();
+    return {
+      source: work.sources.find((each) => each.sourceId === sourceId)?.version ?? '',
+      connection: work.connections.find((c) => c.connectionId === connectionId)?.version ?? '',
+    };
+  }
+
+  async sourceSays(ids: Ids, report: Partial<SourceReport>): Promise<void> {
+    const { source: version } = await this.versions(ids);
+    await this.store.work.saveReport(`source:${ids.sourceId}`, 'worker', {
+      kind: 'source',
+      id: ids.sourceId,
+      phase: 'streaming',
+      version,
+      capturedThrough: '0B',
+      lagBytes: 0,
+      lagMs: 0,
+      records: 0,
+      bytes: 0,
+      streams: [{ ...STREAM, phase: 'streaming', rowsDone: 3, rowsEstimate: null }],
+      ...report,
+    });
+  }
+
+  async sinkSays(
+    ids: Ids,
+    partition: Partial<PartitionReport>,
+    records: number,
+    report: Partial<ConnectionReport>,
+  ): Promise<void> {
+    const { connection: version } = await this.versions(ids);
+    const none = { topic: 'orders', partition: 0, durable: 0, consumed: 0, end: 0 };
+    await this.store.work.saveReport(`connection:${ids.connectionId}`, 'worker', {
+      kind: 'connection',
+      id: ids.connectionId,
+      phase: 'running',
+      version,
+      partitions: [{ ...none, ...partition }],
+      streams: [{ ...STREAM, phase: 'running', records, bytes: records * 10, watermarkMs: 0 }],
+      ...report,
+    });
   }
 
   async stop(): Promise<void> {

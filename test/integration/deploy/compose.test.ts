@@ -116,11 +116,13 @@ describe('docker-compose-airbyte.yml', () => {
       'airbyte-worker': [],
       'airbyte-capture': [],
       'airbyte-temporal': [],
+      'airbyte-alerts': [],
       'airbyte-db': ['5432:5432'],
       kafka: ['9094:9094'],
     });
     const roles = ours({ name: '', services, volumes: {} }).map(([, service]) => service.command);
     expect(roles.map((role) => role?.join()).toSorted((a, b) => (a! < b! ? -1 : 1))).toEqual([
+      'alerts',
       'api',
       'api',
       'scheduler',

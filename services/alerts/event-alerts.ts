@@ -1,0 +1,150 @@
+import type { EventJob, StoredEvent } from '../../core/store/events.ts';
+import type { StreamStats } from '../../core/store/jobs.ts';
+import {
+  channelsFor,
+  itemFor,
+  type Channel,
+  type NotificationSettings,
+  type Trigger,
+} from '../../core/store/notification-settings.ts';
+import type { NewNotification } from '../../core/store/notifications.ts';
+import { failureRule, tellsOfFailure, tellsOfRecovery } from './failure-rule.ts';
+import { ends, messageFor, subjectData, type Alert, type Link } from '../../core/notify/message.ts';
+
+/** Older facts are history when this service comes back from a long absence, and no alert any more. */
+const NEWS_MS = 24 * 3_600_000;
+
+/** The messages that an event becomes; none when nobody is to be told. */
+export function alertsOf(
+  event: StoredEvent,
+  settings: NotificationSettings,
+  link: Link,
+  now: number,
+): NewNotification[] {
+  if (now - event.createdAt > NEWS_MS) return [];
+  switch (event.kind) {
+    case 'job':
+      return event.job === null ? [] : jobAlerts(event, event.job, settings, link);
+    case 'disabled':
+      return toAll(channelsFor(settings, 'disabled'), disabledAlert(event, link));
+    case 'disable_warning':
+      return toAll(channelsFor(settings, 'disable_warning'), warningAlert(event, link));
+    case 'schema_change':
+      return toAll(channelsFor(settings, schemaTrigger(event)), schemaAlert(event, link));
+  }
+}
+
+export function toAll(channels: readonly Channel[], alert: Alert): NewNotification[] {
+  return channels.map((target) => ({ target, message: messageFor(target, alert) }));
+}
+
+function jobAlerts(
+  event: StoredEvent,
+  job: EventJob,
+  settings: NotificationSettings,
+  link: Link,
+): NewNotification[] {
+  const rule = ({ type }: Channel) => failureRule(type, itemFor(settings, 'failure'));
+  const failureChannels = channelsFor(settings, 'failure');
+  if (job.status === 'failed') {
+    const told = failureChannels.filter((each) => tellsOfFailure(rule(each), job.failedInARow));
+    return toAll(told, jobAlert(event, job, link));
+  }
+  const successes = channelsFor(settings, 'success');
+  const isTold = (channel: Channel): boolean =>
+    successes.some((each) => each.type === channel.type && each.url === channel.url);
+  const recovered = failureChannels.filter(
+    (each) => tellsOfRecovery(rule(each), job.failedInARow) && !isTold(each),
+  );
+  return toAll([...successes, ...recovered], jobAlert(event, job, link));
+}
+
+function jobAlert(event: StoredEvent, job: EventJob, link: Link): Alert {
+  const { subject } = event;
+  const success = job.status === 'succeeded';
+  const seconds = Math.max(0, Math.round((job.endedAt - job.startedAt) / 1000));
+  const [failure] = job.failures;
+  const sum = (pick: keyof StreamStats['stats']): number =>
+    job.streamStats.reduce((total, { stats }) => total + stats[pick], 0);
+  const figures = {
+    recordsEmitted: sum('recordsEmitted'),
+    recordsCommitted: sum('recordsCommitted'),
+    bytesEmitted: sum('bytesEmitted'),
+    bytesCommitted: sum('bytesCommitted'),
+  };
+  const again = success && job.failedInARow > 0 ? ` again, after ${job.failedInARow} failures` : '';
+  return {
+    title: success
+      ? `Sync of ${subject.document.name} succeeded${again}`
+      : `Sync of ${subject.document.name} failed${inARow(job.failedInARow)}`,
+    lines: [
+      ends(subject),
+      ...job.failures.map((each) => each.externalMessage),
+      `Job ${job.id}, ${seconds} s, ${figures.recordsCommitted} records (${figures.bytesCommitted} bytes) delivered`,
+    ],
+    data: {
+      event: success ? 'sync_succeeded' : 'sync_failed',
+      ...subjectData(subject, link),
+      jobId: job.id,
+      success,
+      startedAt: new Date(job.startedAt).toISOString(),
+      finishedAt: new Date(job.endedAt).toISOString(),
+      durationInSeconds: seconds,
+      ...figures,
+      failedInARow: job.failedInARow,
+      ...(failure === undefined
+        ? {}
+        : {
+            errorMessage: failure.externalMessage,
+            errorType: failure.failureType,
+            errorOrigin: failure.failureOrigin,
+          }),
+    },
+  };
+}
+
+function inARow(failures: number): string {
+  return failures > 1 ? ` (${failures} in a row)` : '';
+}
+
+function disabledAlert(event: StoredEvent, link: Link): Alert {
+  const { subject, details } = event;
+  return {
+    title: `Connection ${subject.document.name} was switched off`,
+    lines: [
+      ends(subject),
+      `It was ${String(details['statusReason'])}`,
+      `Workspace ${subject.workspaceId}, connection ${subject.connectionId}`,
+    ],
+    data: { event: 'connection_disabled', ...subjectData(subject, link), ...details },
+  };
+}
+
+function warningAlert(event: StoredEvent, link: Link): Alert {
+  const { subject, details } = event;
+  return {
+    title: `Connection ${subject.document.name} will be switched off if its syncs go on failing`,
+    lines: [
+      ends(subject),
+      String(details['remaining']),
+      `Workspace ${subject.workspaceId}, connection ${subject.connectionId}`,
+    ],
+    data: { event: 'connection_disable_warning', ...subjectData(subject, link), ...details },
+  };
+}
+
+function schemaTrigger({ details }: StoredEvent): Trigger {
+  return details['breaking'] === true ? 'schema_change_breaking' : 'schema_change';
+}
+
+function schemaAlert(event: StoredEvent, link: Link): Alert {
+  const { subject, details } = event;
+  const changes = (details['changes'] ?? []) as string[];
+  return {
+    title: `The source of ${subject.document.name} has changed its schema`,
+    lines: [ends(subject), ...changes, String(details['consequence'] ?? '')].filter(
+      (line) => line !== '',
+    ),
+    data: { event: 'schema_changed', ...subjectData(subject, link), ...details },
+  };
+}
