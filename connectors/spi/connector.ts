@@ -10,6 +10,9 @@ export interface ConnectorSpec {
   /** JSON schema of the configuration; secret fields carry `airbyte_secret: true`. */
   readonly connectionSpecification: Record<string, unknown>;
   readonly supportedDestinationSyncModes?: readonly ('append' | 'overwrite' | 'append_dedup')[];
+  /** Destinations: a connection that names no streams gets rows appended, though one row per key is
+   * possible. */
+  readonly appendsByDefault?: boolean;
 }
 
 /** A failed check is an answer, not an exception: `message` lists each failed point with the

@@ -1,3 +1,4 @@
+import type { ConnectorSpec } from '../../connectors/spi/connector.ts';
 import type { Destination } from '../../connectors/spi/destination.ts';
 import type { DiscoveredStream } from '../../connectors/spi/source.ts';
 import { PipelineError } from '../../core/errors/pipeline-error.ts';
@@ -34,13 +35,21 @@ export async function planStreams(
   const discovering = source.discover(ends.source.configuration);
   if (requested === undefined) {
     const { spec } = await context.connectors.destinations.load(ends.destination.connector);
-    return wholeCatalog(await discovering, spec.supportedDestinationSyncModes ?? ['append']);
+    return wholeCatalog(await discovering, dedupesByDefault(spec));
   }
   const offered = await discovering.catch((error: unknown) => {
     if (requested.some(needsSource)) throw error;
     return null;
   });
   return requested.map((each) => complete(each, offered));
+}
+
+function dedupesByDefault({
+  supportedDestinationSyncModes,
+  appendsByDefault,
+}: ConnectorSpec): boolean {
+  const canDedup = supportedDestinationSyncModes?.includes('append_dedup') ?? false;
+  return canDedup && appendsByDefault !== true;
 }
 
 function needsSource({ stream, config }: RequestedStream): boolean {

@@ -9,13 +9,13 @@ export function discoveredCatalog(discovered: readonly DiscoveredStream[]): {
 }
 
 /** For a connection that names no streams: all of them, one row per key where there is a key and the
- * destination can. */
+ * destination does that by default. */
 export function wholeCatalog(
   discovered: readonly DiscoveredStream[],
-  destinationModes: readonly string[],
+  dedupes: boolean,
 ): ConfiguredStream[] {
   return discovered.map((each) => {
-    const dedup = each.primaryKey.length > 0 && destinationModes.includes('append_dedup');
+    const dedup = dedupes && each.primaryKey.length > 0;
     return configured(each, dedup ? 'append_dedup' : 'append');
   });
 }

@@ -1,4 +1,4 @@
-import { constants, gzipSync, zstdCompressSync } from 'node:zlib';
+import { constants, gunzipSync, gzipSync, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import snappy from 'snappy';
 
 export const CODECS = ['UNCOMPRESSED', 'SNAPPY', 'GZIP', 'ZSTD'] as const;
@@ -14,4 +14,15 @@ export const COMPRESSORS: Partial<Record<Codec, (input: Uint8Array) => Uint8Arra
     }),
   GZIP: (input) => gzipSync(input),
   ZSTD: (input) => zstdCompressSync(input, { params: { [constants.ZSTD_c_compressionLevel]: 3 } }),
+};
+
+/** The reverse of COMPRESSORS. */
+export const DECOMPRESSORS: Partial<Record<Codec, (input: Uint8Array) => Uint8Array>> = {
+  SNAPPY: (input) =>
+    snappy.uncompressSync(Buffer.from(input.buffer, input.byteOffset, input.length), {
+      asBuffer: true,
+      copyOutputData: true,
+    }) as Buffer,
+  GZIP: (input) => gunzipSync(input),
+  ZSTD: (input) => zstdDecompressSync(input),
 };

@@ -8,17 +8,17 @@ import { readSettings } from './settings.ts';
 import { spec } from './spec.ts';
 import { S3Writer } from './writer.ts';
 
-/** Parquet files on S3 and stores that speak its protocol; rows are only ever added. */
+/** Parquet files on S3 and stores that speak its protocol; one row per change, one per key, or a copy. */
 export const destination: Destination = {
   spec,
   check,
 
   validateStream(config, stream) {
     const label = streamLabel(stream.stream);
-    if (stream.mode !== 'append') {
+    if (stream.mode === 'append_dedup' && stream.primaryKey.length === 0) {
       throw new PipelineError(
         'CFG_INVALID_CONNECTOR',
-        `stream ${label}: Parquet files on S3 are only added to, so deduplicated delivery is not possible; choose append`,
+        `stream ${label}: append_dedup needs a primary key; choose one, or append`,
         { details: { stream: label } },
       );
     }

@@ -1,12 +1,17 @@
 import type { ErrorCode } from '../../../core/errors/codes.ts';
 import type { ErrorDetails } from '../../../core/errors/pipeline-error.ts';
 import type { ChangeSchema } from '../../../schemas/envelope/change-decoder.ts';
+import type { KeyedContent, KeyedSpoolSpec } from './keyed-spool.ts';
+import type { Merged, MergeSpec } from './key-merge.ts';
 import type { RecordChunk, SpooledFile, SpoolSpec } from './spool-builder.ts';
 
 /** What passes between a writer and the thread that builds its files. */
 export type ToEncoder =
   | { readonly type: 'schema'; readonly schema: ChangeSchema }
   | { readonly type: 'open'; readonly spec: SpoolSpec }
+  | { readonly type: 'open-keyed'; readonly spec: KeyedSpoolSpec }
+  | { readonly type: 'seal-keyed'; readonly spool: number }
+  | { readonly type: 'merge'; readonly spool: number; readonly merge: MergeSpec }
   | { readonly type: 'records'; readonly spool: number; readonly chunk: RecordChunk }
   | { readonly type: 'seal'; readonly spool: number }
   | { readonly type: 'discard'; readonly spool: number };
@@ -22,6 +27,8 @@ export type FromEncoder =
       readonly files: number;
     }
   | { readonly type: 'sealed'; readonly spool: number; readonly files: readonly SpooledFile[] }
+  | { readonly type: 'sealed-keyed'; readonly spool: number; readonly content: KeyedContent }
+  | { readonly type: 'merged'; readonly spool: number; readonly merged: Merged }
   | {
       readonly type: 'failed';
       readonly spool: number;

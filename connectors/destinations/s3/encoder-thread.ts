@@ -3,6 +3,7 @@ import { parentPort } from 'node:worker_threads';
 import type { ChangeSchema } from '../../../schemas/envelope/change-decoder.ts';
 import type { FromEncoder, ToEncoder } from './encoder-messages.ts';
 import { spoolError } from './errors.ts';
+import { KeyedSpool } from './keyed-spool.ts';
 import { SpoolBuilder } from './spool-builder.ts';
 
 /** Entry of the thread that decodes and encodes, so that the event loop which answers Kafka's
@@ -10,6 +11,7 @@ import { SpoolBuilder } from './spool-builder.ts';
 
 const schemas = new Map<number, ChangeSchema>();
 const spools = new Map<number, SpoolBuilder>();
+const keyedSpools = new Map<number, KeyedSpool>();
 
 function handle(message: ToEncoder): void {
   switch (message.type) {
@@ -19,8 +21,15 @@ function handle(message: ToEncoder): void {
     case 'open':
       spools.set(message.spec.id, new SpoolBuilder(message.spec, schemas));
       return;
+    case 'open-keyed':
+      keyedSpools.set(message.spec.id, new KeyedSpool(message.spec, schemas));
+      return;
     case 'discard':
       discard(message.spool);
+      return;
+    case 'seal-keyed':
+    case 'merge':
+      void answerFor(message);
       return;
     case 'records':
     case 'seal':
@@ -28,20 +37,41 @@ function handle(message: ToEncoder): void {
   }
 }
 
+/** A merge lets records in between its row groups, so that other partitions go on. */
+async function answerFor(message: Extract<ToEncoder, { type: 'seal-keyed' | 'merge' }>) {
+  const { spool: id } = message;
+  const spool = keyedSpools.get(id);
+  if (spool === undefined) return; // discarded meanwhile
+  try {
+    if (message.type === 'seal-keyed') {
+      answer({ type: 'sealed-keyed', spool: id, content: spool.seal() });
+    } else {
+      answer({ type: 'merged', spool: id, merged: await spool.merge(message.merge) });
+    }
+  } catch (error) {
+    fail(id, error);
+  }
+}
+
+function fail(id: number, error: unknown): void {
+  const { code, message: text, details } = spoolError(error);
+  answer({ type: 'failed', spool: id, code, message: text, details });
+  discard(id);
+}
+
 function build(message: Extract<ToEncoder, { type: 'records' | 'seal' }>): void {
   const { spool: id } = message;
   const spool = spools.get(id);
+  const keyed = keyedSpools.get(id);
   const chunkBytes = message.type === 'records' ? message.chunk.bytes.byteLength : 0;
   try {
-    if (message.type === 'records') spool?.add(message.chunk);
+    if (message.type === 'records') (spool ?? keyed)?.add(message.chunk);
     else if (spool !== undefined) {
       answer({ type: 'sealed', spool: id, files: spool.finish() });
       spools.delete(id);
     }
   } catch (error) {
-    const { code, message: text, details } = spoolError(error);
-    answer({ type: 'failed', spool: id, code, message: text, details });
-    discard(id);
+    fail(id, error);
   }
   if (message.type !== 'records') return;
   // Answered for every chunk, failed or not: it is what makes room for the next one.
@@ -49,7 +79,7 @@ function build(message: Extract<ToEncoder, { type: 'records' | 'seal' }>): void 
     type: 'taken',
     spool: id,
     chunkBytes,
-    encodedBytes: spool?.encodedBytes ?? 0,
+    encodedBytes: spool?.encodedBytes ?? keyed?.bytes ?? 0,
     pendingBytes: spool?.pendingBytes ?? 0,
     files: spool?.fileCount ?? 0,
   });
@@ -58,6 +88,8 @@ function build(message: Extract<ToEncoder, { type: 'records' | 'seal' }>): void 
 function discard(id: number): void {
   for (const path of spools.get(id)?.paths ?? []) rmSync(path, { force: true });
   spools.delete(id);
+  keyedSpools.get(id)?.discard();
+  keyedSpools.delete(id);
 }
 
 function answer(message: FromEncoder): void {

@@ -2,11 +2,14 @@ import { Worker } from 'node:worker_threads';
 import { PipelineError } from '../../../core/errors/pipeline-error.ts';
 import type { ChangeSchema } from '../../../schemas/envelope/change-decoder.ts';
 import type { FromEncoder, ToEncoder } from './encoder-messages.ts';
+import type { KeyedContent, KeyedSpoolSpec } from './keyed-spool.ts';
+import type { Merged, MergeSpec } from './key-merge.ts';
 import type { RecordChunk, SpooledFile, SpoolSpec } from './spool-builder.ts';
 
 /** The writer's end of one range being built. */
 export interface Spool {
   readonly id: number;
+  /** Bytes on the local disk so far: of Parquet, or of changes that wait for a merge. */
   encodedBytes: number;
   /** Bytes that were sent to the thread and not yet taken. */
   sentBytes: number;
@@ -20,8 +23,9 @@ export interface Spool {
  * collected; half of this is what the largest row group needs. */
 const THREAD_MEMORY = { maxOldGenerationSizeMb: 192, maxYoungGenerationSizeMb: 8 };
 
-interface Sealing {
-  resolve(files: readonly SpooledFile[]): void;
+/** What a spool was asked and has not answered. */
+interface Question {
+  resolve(answer: never): void;
   reject(error: PipelineError): void;
 }
 
@@ -34,7 +38,7 @@ export class Encoder {
   private readonly maxInFlight: number;
   private thread: Worker | null = null;
   private readonly spools = new Map<number, Spool>();
-  private readonly sealings = new Map<number, Sealing>();
+  private readonly questions = new Map<number, Question>();
   private readonly knownSchemas = new Set<number>();
   private roomWaiters: (() => void)[] = [];
   private inFlight = 0;
@@ -46,6 +50,19 @@ export class Encoder {
   }
 
   open(spec: Omit<SpoolSpec, 'id'>): Spool {
+    const spool = this.newSpool();
+    this.post({ type: 'open', spec: { ...spec, id: spool.id } });
+    return spool;
+  }
+
+  /** A spool of packed records with their keys (keyed-chunk.ts), to be merged into published files. */
+  openKeyed(spec: Omit<KeyedSpoolSpec, 'id'>): Spool {
+    const spool = this.newSpool();
+    this.post({ type: 'open-keyed', spec: { ...spec, id: spool.id } });
+    return spool;
+  }
+
+  private newSpool(): Spool {
     const spool: Spool = {
       id: this.nextId++,
       encodedBytes: 0,
@@ -55,7 +72,6 @@ export class Encoder {
       failure: null,
     };
     this.spools.set(spool.id, spool);
-    this.post({ type: 'open', spec: { ...spec, id: spool.id } });
     return spool;
   }
 
@@ -84,15 +100,34 @@ export class Encoder {
 
   /** Finishes the files of a spool. They are the caller's from then on. */
   seal(spool: Spool): Promise<readonly SpooledFile[]> {
+    return this.ask(spool, { type: 'seal', spool: spool.id });
+  }
+
+  /** Lets a keyed spool take no more records; it stays until it is discarded. */
+  sealKeyed(spool: Spool): Promise<KeyedContent> {
+    return this.ask(spool, { type: 'seal-keyed', spool: spool.id });
+  }
+
+  /** Merges some slots of a sealed keyed spool. The files are the caller's. */
+  merge(spool: Spool, merge: MergeSpec): Promise<Merged> {
+    return this.ask(spool, { type: 'merge', spool: spool.id, merge });
+  }
+
+  private ask<T>(spool: Spool, message: ToEncoder): Promise<T> {
     if (spool.failure !== null) return Promise.reject(spool.failure);
-    return new Promise((resolve, reject) => {
-      this.sealings.set(spool.id, { resolve, reject });
-      this.post({ type: 'seal', spool: spool.id });
+    return new Promise<T>((resolve, reject) => {
+      this.questions.set(spool.id, { resolve, reject });
+      this.post(message);
     });
   }
 
+  private answer(spool: number, answer: unknown): void {
+    this.questions.get(spool)?.resolve(answer as never);
+    this.questions.delete(spool);
+  }
+
   discard(spool: Spool): void {
-    this.spools.delete(spool.id);
+    this.fail(spool.id, new PipelineError('SNK_ENCODER_LOST', 'the records were let go of'));
     if (this.thread !== null) this.post({ type: 'discard', spool: spool.id });
   }
 
@@ -131,9 +166,14 @@ export class Encoder {
         this.wakeRoomWaiters();
         return;
       case 'sealed':
-        this.sealings.get(message.spool)?.resolve(message.files);
-        this.sealings.delete(message.spool);
+        this.answer(message.spool, message.files);
         this.spools.delete(message.spool);
+        return;
+      case 'sealed-keyed':
+        this.answer(message.spool, message.content);
+        return;
+      case 'merged':
+        this.answer(message.spool, message.merged);
         return;
       case 'failed': {
         const { code, message: text, details } = message;
@@ -146,8 +186,8 @@ export class Encoder {
     const spool = this.spools.get(id);
     if (spool !== undefined) spool.failure = error;
     this.spools.delete(id);
-    this.sealings.get(id)?.reject(error);
-    this.sealings.delete(id);
+    this.questions.get(id)?.reject(error);
+    this.questions.delete(id);
   }
 
   private lose(thread: Worker, cause: unknown): void {

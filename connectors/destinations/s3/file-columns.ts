@@ -29,7 +29,13 @@ export interface FileColumn {
   readonly form: FileForm;
   /** decimal only. */
   readonly scale?: number;
+  /** Of a column that was added later: what rows of before have in it. For one row per key alone; in
+   * a history of changes the column was not there. */
+  readonly initial?: { readonly type: ColumnType; readonly avro: string };
 }
+
+/** The key's bytes as the topic has them: how a row is found again. Last in files with one row per key. */
+export const KEY_COLUMN: FileColumn = { source: '', name: '_headrace_key', form: 'bytes' };
 
 /** The columns that every file ends with, in the order of `ChangeColumns` in row-group.ts. */
 export const CHANGE_COLUMNS: readonly FileColumn[] = [
@@ -98,13 +104,21 @@ export function withColumns(
   const bySource = new Map(known.map((column) => [column.source, column]));
   const added: FileColumn[] = [];
   // Compared without case: most readers of Parquet do not tell `Id` from `id`.
-  const taken = new Set([...CHANGE_COLUMNS, ...known].map(({ name }) => name.toLowerCase()));
-  for (const { name: source, type } of columns) {
+  const taken = new Set(
+    [...CHANGE_COLUMNS, KEY_COLUMN, ...known].map(({ name }) => name.toLowerCase()),
+  );
+  for (const { name: source, type, initial } of columns) {
     const { form, scale } = fileForm(type);
     const before = bySource.get(source);
     if (before === undefined) {
       const name = freeName(source, taken);
-      added.push({ source, name, form, ...(scale === undefined ? {} : { scale }) });
+      added.push({
+        source,
+        name,
+        form,
+        ...(scale === undefined ? {} : { scale }),
+        ...(initial === undefined ? {} : { initial: { type, avro: initial.avro } }),
+      });
     } else if (before.form !== form || before.scale !== scale) {
       throw incompatible(before, form, scale, type);
     }

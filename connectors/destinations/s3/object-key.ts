@@ -37,6 +37,11 @@ export function ownerMark(connectionId: string, target: PartitionTarget): string
   return `${hash.slice(0, 8)}-${target.partition}`;
 }
 
+/** Names topic and partition in row ids. */
+export function rowIdHash({ topic, partition }: PartitionTarget): string {
+  return createHash('sha256').update(`${topic}\0${partition}`).digest('hex');
+}
+
 /** Where the claims of one partition lie: outside every stream's folder, in a segment that readers
  * of data folders skip. */
 export function controlPrefix(
@@ -76,6 +81,12 @@ export function streamPrefix(settings: S3Settings, target: PartitionTarget): str
   const cut = path.search(/\$\{(?!NAMESPACE|STREAM_NAME)/);
   const fixed = fillVariables(cut === -1 ? path : path.slice(0, cut), target, null);
   return joined([fixed]);
+}
+
+/** Folder, with a slash behind, in which the files of a stream lie that is kept as generations. */
+export function streamFolder(settings: S3Settings, target: PartitionTarget): string {
+  const prefix = streamPrefix(settings, target);
+  return prefix.slice(0, prefix.lastIndexOf('/') + 1);
 }
 
 function pathFormat(settings: S3Settings): string {

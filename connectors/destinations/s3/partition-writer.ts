@@ -1,25 +1,21 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
-import { PipelineError, toPipelineError } from '../../../core/errors/pipeline-error.ts';
-import { Backoff } from '../../../core/run/backoff.ts';
 import { streamLabel } from '../../../schemas/catalog/stream-id.ts';
 import type { ChangeSchema } from '../../../schemas/envelope/change-decoder.ts';
 import { schemaIdAt, type RecordView } from '../../../schemas/envelope/record-view.ts';
 import type { ChangeBatch, PartitionTarget } from '../../spi/destination.ts';
+import { BackgroundWork } from './background-work.ts';
 import type { Claim } from './claim-chain.ts';
 import type { Spool } from './encoder.ts';
-import { CHANGE_COLUMNS, withColumns, type FileColumn } from './file-columns.ts';
+import { withColumns, type FileColumn } from './file-columns.ts';
+import { fileLayout } from './file-layout.ts';
+import type { Partition } from './partition.ts';
+import { PartitionSchemas } from './partition-schemas.ts';
 import { RangeDelivery, type SealedRange, type WriterContext } from './range-delivery.ts';
-import { chunkEnd, indexAtOffset, indexOfNewSchema, packChunk, schemaIdsOf } from './record-run.ts';
+import { chunkEnd, indexAtOffset, indexOfNewSchema, packChunk } from './record-run.ts';
 import type { FileLayout } from './spool-builder.ts';
 
 const CHUNK_BYTES = 1024 * 1024;
-/** A row group as values is what the encoding thread's memory is made of: bounded by cells too, for
- * a wide table has many in few bytes. Still large enough to compress well. */
-const ROW_GROUP_CELLS = 400_000;
-const MIN_ROW_GROUP_ROWS = 500;
-const MAX_ROW_GROUP_ROWS = 20_000;
-const ROW_GROUP_BYTES = 4 * 1024 * 1024;
 /** Date folders that one range may have open. */
 const MAX_FOLDERS = 32;
 
@@ -28,13 +24,14 @@ const MAX_FOLDERS = 32;
  * or old enough. While a sealed range is on its way to the bucket the next one fills; there is never a
  * second sealed one, so that each claim is made after all files of the one before it.
  */
-export class PartitionWriter {
+export class PartitionWriter implements Partition {
   readonly target: PartitionTarget;
   readonly label: string;
   /** Everything below survives any crash. */
   durable = 0;
   private readonly context: WriterContext;
   private readonly delivery: RangeDelivery;
+  private readonly schemas: PartitionSchemas;
   /** Next offset to take; null while the bucket knows nothing of the partition. */
   private next: number | null = null;
   /** Where the open range begins. */
@@ -46,11 +43,8 @@ export class PartitionWriter {
   private known = new Map<number, ChangeSchema>();
   /** An unfinished claim that was found: the open range is exactly its range. */
   private found: Claim | null = null;
-  private sealed: SealedRange | null = null;
-  private committing: Promise<void> | null = null;
-  private failure: PipelineError | null = null;
+  private readonly background: BackgroundWork;
   private ageTimer: NodeJS.Timeout | null = null;
-  private readonly backoff = new Backoff({ firstMs: 250, maxMs: 15_000 });
   private closed = false;
 
   constructor(target: PartitionTarget, context: WriterContext) {
@@ -58,6 +52,8 @@ export class PartitionWriter {
     this.context = context;
     this.label = streamLabel(target.stream.stream);
     this.delivery = new RangeDelivery(target, context);
+    this.schemas = new PartitionSchemas(target, context.schemas);
+    this.background = new BackgroundWork(context.signal);
   }
 
   /** Follows the claims to their end. Answers the first offset to read: the start of a claim that was
@@ -65,7 +61,7 @@ export class PartitionWriter {
   async open(): Promise<number | null> {
     const { tail, finished } = await this.delivery.open();
     if (tail === null) return null;
-    this.columns = tail.layout.columns;
+    this.columns = this.schemas.columns = tail.layout.columns;
     this.next = this.first = this.durable = finished ? tail.end : tail.first;
     if (!finished) this.found = tail;
     return this.next;
@@ -73,37 +69,9 @@ export class PartitionWriter {
 
   /** Makes sure that a batch can be taken as a whole, without changing anything. */
   async prepare(batch: ChangeBatch): Promise<void> {
-    if (this.failure !== null) await this.settle();
+    if (this.background.failure !== null) await this.background.settle();
     if (this.spool?.failure != null) throw this.spool.failure;
-    if (this.next !== null && batch.firstOffset > this.next) {
-      throw new PipelineError('SNK_FENCED', `partition ${this.place} would get a gap`, {
-        details: { expected: this.next, found: batch.firstOffset },
-      });
-    }
-    const { schemas } = this.context;
-    let { columns } = this;
-    const from = indexAtOffset(batch.records, this.next ?? batch.firstOffset);
-    for (const id of schemaIdsOf(batch.records, from)) {
-      if (this.known.has(id)) continue;
-      if (id === -1)
-        throw this.undecodable('does not begin with the header of a registered schema');
-      if (schemas.value(id) === undefined) await schemas.load(id);
-      columns = withColumns(columns, this.schema(id).columns);
-    }
-  }
-
-  private schema(id: number): ChangeSchema {
-    const schema = this.context.schemas.value(id);
-    if (schema === undefined) throw this.undecodable(`names schema ${id}, which is not registered`);
-    return schema;
-  }
-
-  private undecodable(what: string): PipelineError {
-    return new PipelineError('EVT_UNDECODABLE', `a record of partition ${this.place} ${what}`);
-  }
-
-  private get place(): string {
-    return `${this.target.topic}-${this.target.partition}`;
+    await this.schemas.prepare(batch, this.next);
   }
 
   /** Takes what of the batch was not taken before; `prepare` has passed it. */
@@ -153,7 +121,8 @@ export class PartitionWriter {
    * version, for rows of older versions then fit the wider files. */
   private async meetSchema(records: RecordView, i: number): Promise<void> {
     const start = records.valueStarts[i] as number;
-    const schema = this.schema(schemaIdAt(records.bytes, start, records.valueEnds[i] as number));
+    const id = schemaIdAt(records.bytes, start, records.valueEnds[i] as number);
+    const schema = this.schemas.schema(id) as ChangeSchema; // `prepare` has met it
     // The columns of a found claim were fixed when its range was first read.
     if (this.found === null) {
       const wider = withColumns(this.columns, schema.columns);
@@ -172,15 +141,7 @@ export class PartitionWriter {
   /** What the open range's files are built by; a found claim has fixed it. */
   private layout(): FileLayout {
     if (this.found !== null) return this.found.layout;
-    const { codec, pageBytes, partitionBy } = this.context.settings;
-    return {
-      columns: this.columns,
-      codec,
-      pageBytes,
-      partitionBy,
-      rowGroupRows: rowGroupRows(this.columns.length + CHANGE_COLUMNS.length),
-      rowGroupBytes: ROW_GROUP_BYTES,
-    };
+    return fileLayout(this.columns, this.context.settings);
   }
 
   private isDue(): boolean {
@@ -206,11 +167,11 @@ export class PartitionWriter {
   /** Seals the open range and lets its files be built and uploaded in the background. Waits for the
    * range before it. Does nothing when the range is empty, or a found claim's that is incomplete. */
   async rotate(): Promise<void> {
-    await this.settle();
+    await this.background.settle();
     const { next, found } = this;
     if (next === null || next === this.first || this.closed) return;
     if (found !== null && next < found.end) return;
-    this.sealed = {
+    const sealed: SealedRange = {
       first: this.first,
       end: next,
       layout: this.layout(),
@@ -225,39 +186,12 @@ export class PartitionWriter {
     this.found = null;
     if (found !== null) this.known.clear();
     this.clearAgeTimer();
-    this.committing = this.commit(this.sealed);
+    this.background.start(() => this.deliver(sealed));
   }
 
-  /** Resolves when no sealed range is on its way any more; tries again what has failed. */
-  async settle(): Promise<void> {
-    while (this.sealed !== null) {
-      this.committing ??= this.commit(this.sealed);
-      await this.committing;
-      if (this.failure !== null) throw this.failure;
-    }
-  }
-
-  /** Never rejects: what fails is kept in `failure` for the next call that has to know. */
-  private async commit(sealed: SealedRange): Promise<void> {
-    this.failure = null;
-    try {
-      await this.delivery.deliver(sealed);
-      this.durable = sealed.end;
-      this.sealed = null;
-      this.backoff.reset();
-    } catch (error) {
-      this.failure = toPipelineError(error);
-      if (this.failure.spec.reaction === 'retry') void this.retryLater();
-    } finally {
-      this.committing = null;
-    }
-  }
-
-  /** An idle partition has no later call that would try again. */
-  private async retryLater(): Promise<void> {
-    await this.backoff.wait(this.context.signal);
-    if (this.closed || this.context.signal.aborted) return;
-    await this.settle().catch(() => {}); // kept in `failure`
+  private async deliver(sealed: SealedRange): Promise<void> {
+    await this.delivery.deliver(sealed);
+    this.durable = sealed.end;
   }
 
   private armAgeTimer(): void {
@@ -276,19 +210,15 @@ export class PartitionWriter {
 
   async flush(): Promise<void> {
     await this.rotate();
-    await this.settle();
+    await this.background.settle();
   }
 
   /** Forgets what is not durable. */
   discard(): void {
     this.closed = true;
+    this.background.close();
     this.clearAgeTimer();
     if (this.spool !== null) this.context.encoder.discard(this.spool);
     this.spool = null;
   }
-}
-
-function rowGroupRows(columns: number): number {
-  const rows = Math.floor(ROW_GROUP_CELLS / columns);
-  return Math.min(MAX_ROW_GROUP_ROWS, Math.max(MIN_ROW_GROUP_ROWS, rows));
 }

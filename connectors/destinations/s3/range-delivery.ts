@@ -1,4 +1,4 @@
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import { PipelineError } from '../../../core/errors/pipeline-error.ts';
 import { failpoint } from '../../../core/run/failpoints.ts';
@@ -6,7 +6,7 @@ import { streamLabel } from '../../../schemas/catalog/stream-id.ts';
 import type { PartitionTarget, SchemaLookup } from '../../spi/destination.ts';
 import { ClaimChain, type ChainState, type Claim } from './claim-chain.ts';
 import type { Encoder, Spool } from './encoder.ts';
-import { controlPrefix, dataKey, ownerMark, streamPrefix } from './object-key.ts';
+import { controlPrefix, dataKey, ownerMark, rowIdHash, streamPrefix } from './object-key.ts';
 import type { ObjectStore } from './object-store.ts';
 import type { S3Settings } from './settings.ts';
 import type { FileLayout, SpooledFile } from './spool-builder.ts';
@@ -54,7 +54,7 @@ export class RangeDelivery {
     this.context = context;
     this.mark = ownerMark(connectionId, target);
     this.chain = new ClaimChain(store, controlPrefix(settings, connectionId, target));
-    this.idHash = createHash('sha256').update(`${target.topic}\0${target.partition}`).digest('hex');
+    this.idHash = rowIdHash(target);
   }
 
   /** Where the chain of claims stands. Parts that an interrupted upload left are removed. */

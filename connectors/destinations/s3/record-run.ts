@@ -1,4 +1,8 @@
-import { schemaIdAt, type RecordView } from '../../../schemas/envelope/record-view.ts';
+import {
+  schemaIdAt,
+  WIRE_HEADER_BYTES,
+  type RecordView,
+} from '../../../schemas/envelope/record-view.ts';
 import type { RecordChunk } from './spool-builder.ts';
 
 /** The ids of the value schemas that records from `from` on name, in order of appearance. */
@@ -86,4 +90,16 @@ export function chunkEnd(records: RecordView, from: number, to: number, limit: n
     if (size > limit && i > from) return i;
   }
   return to;
+}
+
+/** Index of the first mark from `from` on; `count` when there is none. A mark (a truncate, the end of a
+ * generation) has neither an image before nor one after: both unions begin with null. */
+export function indexOfMark(records: RecordView, from: number): number {
+  const { bytes, valueStarts, valueEnds, count } = records;
+  for (let i = from; i < count; i++) {
+    const body = (valueStarts[i] as number) + WIRE_HEADER_BYTES;
+    if (body < WIRE_HEADER_BYTES || body + 1 >= (valueEnds[i] as number)) continue;
+    if (bytes[body] === 0 && bytes[body + 1] === 0) return i;
+  }
+  return count;
 }

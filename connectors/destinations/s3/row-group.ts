@@ -6,6 +6,7 @@ import {
   type ChangeSchema,
 } from '../../../schemas/envelope/change-decoder.ts';
 import { cellReader, cellText, joinHalves, type CellReader } from './cell-readers.ts';
+import { KIND_IN_AVRO, type ColumnType } from '../../../schemas/values/column-type.ts';
 import { CHANGE_COLUMNS, type FileColumn } from './file-columns.ts';
 import type { FileValue } from './parquet-file.ts';
 
@@ -15,24 +16,56 @@ export interface Projection {
   readonly schema: ChangeSchema;
   readonly cells: Int32Array;
   readonly readers: readonly CellReader[];
+  /** What a row of the schema has in file column i when the schema lacks it. */
+  readonly absent: readonly FileValue[];
 }
 
-export function projectionOf(schema: ChangeSchema, columns: readonly FileColumn[]): Projection {
+/** `absent`: the value per file column that the schema lacks; null in a history of changes. */
+export function projectionOf(
+  schema: ChangeSchema,
+  columns: readonly FileColumn[],
+  absent: readonly FileValue[] = columns.map(() => null),
+): Projection {
   const indexBySource = new Map(schema.columns.map(({ name }, index) => [name, index]));
   const cells = Int32Array.from(columns, ({ source }) => indexBySource.get(source) ?? -1);
   const readers = columns.map((column, index) => {
     const type = schema.columns[cells[index] as number]?.type;
     return type === undefined ? nothing : cellReader(type, column);
   });
-  return { schema, cells, readers };
+  return { schema, cells, readers, absent };
 }
 
 const nothing: CellReader = () => null;
+
+/** What the rows of a schema without a column have in it, per column: see InitialValue. */
+export function initialValues(columns: readonly FileColumn[]): FileValue[] {
+  return columns.map((column) => {
+    const { initial } = column;
+    if (initial === undefined) return null;
+    const bytes = Buffer.from(initial.avro, 'base64');
+    const start = hasLength(initial.type) ? lengthBytes(bytes) : 0;
+    return cellReader(initial.type, column)(bytes, start, bytes.length) ?? null;
+  });
+}
+
+/** Text and bytes have their length before them in Avro. */
+function hasLength({ kind }: ColumnType): boolean {
+  const { primitive } = KIND_IN_AVRO[kind];
+  return primitive === 'string' || primitive === 'bytes';
+}
+
+function lengthBytes(bytes: Buffer): number {
+  let n = 0;
+  while (((bytes[n] ?? 0) & 0x80) !== 0) n++;
+  return n + 1;
+}
 
 /** The rows of one row group, as columns. */
 export class RowGroup {
   readonly columns: FileValue[][];
   rows = 0;
+  /** File columns of the row added last whose value the source did not send. */
+  unchanged: number[] = [];
   private readonly names: readonly FileColumn[];
   private readonly ids: RowIds;
 
@@ -45,15 +78,15 @@ export class RowGroup {
   add(change: ChangeCursor, projection: Projection, bytes: Buffer, offset: number): void {
     const { cells, readers, schema } = projection;
     const spans = change.hasAfter ? change.after : change.before;
-    let unchanged: string[] | null = null;
+    if (this.unchanged.length > 0) this.unchanged = [];
     let unrepresentable: Record<string, string> | null = null;
     for (let i = 0; i < readers.length; i++) {
       const column = this.columns[i] as FileValue[];
       const cell = cells[i] as number;
       const start = cell === -1 ? CELL_NULL : (spans[cell * 2] as number);
       if (start < 0) {
-        column.push(null);
-        if (start === CELL_UNCHANGED) (unchanged ??= []).push(this.nameOf(i));
+        column.push(cell === -1 ? (projection.absent[i] as FileValue) : null);
+        if (start === CELL_UNCHANGED) this.unchanged.push(i);
         continue;
       }
       const end = spans[cell * 2 + 1] as number;
@@ -67,8 +100,34 @@ export class RowGroup {
       if (type === undefined) continue;
       (unrepresentable ??= {})[this.nameOf(i)] = cellText(type, bytes, start, end);
     }
-    this.addChange(change, offset, unchanged, unrepresentable);
+    this.addChange(change, offset, unrepresentable);
     this.rows++;
+  }
+
+  private unchangedNames(): Uint8Array {
+    return Buffer.from(JSON.stringify(this.unchanged.map((index) => this.nameOf(index))));
+  }
+
+  /** A row as it was before, in the order of the columns. */
+  addValues(values: readonly FileValue[]): void {
+    for (let i = 0; i < values.length; i++) {
+      (this.columns[i] as FileValue[]).push(values[i] as FileValue);
+    }
+    this.rows++;
+  }
+
+  /** Puts another value into the row added last. */
+  replaceLast(column: number, value: FileValue): void {
+    (this.columns[column] as FileValue[])[this.rows - 1] = value;
+  }
+
+  /** Adds texts of values that no column can hold to those of the row added last. */
+  addTexts(column: number, texts: Readonly<Record<string, string>>): void {
+    if (Object.keys(texts).length === 0) return;
+    const cell = this.columns[column]?.[this.rows - 1];
+    const own =
+      cell instanceof Uint8Array ? (JSON.parse(Buffer.from(cell).toString()) as object) : {};
+    this.replaceLast(column, Buffer.from(JSON.stringify({ ...own, ...texts })));
   }
 
   private nameOf(index: number): string {
@@ -79,7 +138,6 @@ export class RowGroup {
   private addChange(
     change: ChangeCursor,
     offset: number,
-    unchanged: string[] | null,
     unrepresentable: Record<string, string> | null,
   ): void {
     const at = BigInt(change.tsUs);
@@ -91,7 +149,7 @@ export class RowGroup {
       change.op === OP_DELETE ? at : null,
       BigInt(change.epoch),
       BigInt(change.seq),
-      unchanged === null ? null : Buffer.from(JSON.stringify(unchanged)),
+      this.unchanged.length === 0 ? null : this.unchangedNames(),
       unrepresentable === null ? null : Buffer.from(JSON.stringify(unrepresentable)),
     ];
     const first = this.columns.length - values.length;

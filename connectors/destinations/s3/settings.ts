@@ -25,6 +25,10 @@ export interface S3Settings {
   readonly rotateMs: number;
   readonly pageBytes: number;
   readonly partitionBy: PartitionBy;
+  /** How long a replaced generation stays for readers that have begun with it. */
+  readonly retentionMs: number;
+  /** The newest generation's files lie in the stream's folder too. */
+  readonly plainFolder: boolean;
 }
 
 /** Screen labels and older names of the fields, reduced to lower case and `_`. */
@@ -92,6 +96,8 @@ export function readSettings(config: Record<string, unknown>): S3Settings {
     rotateRows: positive(fields, 'rotation_rows', 250_000, problems),
     rotateMs: positive(fields, 'rotation_seconds', 60, problems) * 1000,
     partitionBy: readPartitionBy(fields, problems),
+    retentionMs: positive(fields, 'generation_retention_seconds', 900, problems) * 1000,
+    plainFolder: fields['plain_folder'] !== false,
   };
   if (problems.length > 0) {
     throw new PipelineError('CFG_INVALID_CONNECTOR', problems.join('; '));

@@ -9,7 +9,8 @@ export const spec: ConnectorSpec = {
   definitionId: '4816b78f-1489-44c1-9060-4b19d5fa9362',
   dockerRepository: 'airbyte/destination-s3',
   documentationUrl: 'https://docs.airbyte.com/integrations/destinations/s3',
-  supportedDestinationSyncModes: ['append'],
+  supportedDestinationSyncModes: ['append', 'append_dedup', 'overwrite'],
+  appendsByDefault: true,
   connectionSpecification: {
     $schema: 'http://json-schema.org/draft-07/schema#',
     title: 'S3 Destination Spec',
@@ -88,6 +89,22 @@ export const spec: ConnectorSpec = {
         enum: ['none', 'day', 'hour'],
         default: 'none',
         order: 11,
+      },
+      generation_retention_seconds: {
+        title: 'Replaced generations stay',
+        description:
+          'Modes append_dedup and overwrite: so many seconds the files of a replaced generation stay for readers that have begun with it.',
+        type: 'number',
+        default: 900,
+        order: 12,
+      },
+      plain_folder: {
+        title: 'Plain folder',
+        description:
+          "Modes append_dedup and overwrite: the newest generation's files lie in the stream's folder too, for readers that take all files of a folder. Off, only the manifests say what the rows are, and half the space is needed.",
+        type: 'boolean',
+        default: true,
+        order: 13,
       },
     },
   },

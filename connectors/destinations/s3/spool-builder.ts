@@ -24,6 +24,8 @@ export interface SpoolSpec {
   /** Hash that names topic and partition in row ids. */
   readonly idHash: string;
   readonly layout: FileLayout;
+  /** Make a file even when there is no row. */
+  readonly keepEmpty?: boolean;
 }
 
 /** Values of consecutive records, packed; value i is [ends[i-1], ends[i]). */
@@ -147,7 +149,7 @@ export class SpoolBuilder {
   }
 
   private writeGroup(open: OpenFile): void {
-    const { columns, codec, pageBytes } = this.spec.layout;
+    const { columns } = this.spec.layout;
     const { waiting } = open;
     open.waiting = new WaitingRecords();
     const group = new RowGroup(columns, this.ids);
@@ -159,10 +161,14 @@ export class SpoolBuilder {
       group.add(this.change, projection, bytes, waiting.offsets[i] as number);
     }
     if (group.rows === 0) return;
-    const all = [...columns, ...CHANGE_COLUMNS];
-    open.file ??= new HyparquetFile(open.path, all, codec, pageBytes);
+    open.file ??= this.newFile(open.path);
     open.file.writeRowGroup(group.columns);
     open.rows += group.rows;
+  }
+
+  private newFile(path: string): ParquetFile {
+    const { columns, codec, pageBytes } = this.spec.layout;
+    return new HyparquetFile(path, [...columns, ...CHANGE_COLUMNS], codec, pageBytes);
   }
 
   /** Bytes written to files so far. */
@@ -190,6 +196,10 @@ export class SpoolBuilder {
       this.writeGroup(open);
       const { folder, path, rows } = open;
       if (open.file !== null) done.push({ folder, path, rows, bytes: open.file.finish() });
+    }
+    if (done.length === 0 && this.spec.keepEmpty === true) {
+      const path = `${this.spec.path}.${this.files.size}`;
+      done.push({ folder: '', path, rows: 0, bytes: this.newFile(path).finish() });
     }
     return done.sort((a, b) => (a.folder < b.folder ? -1 : 1));
   }

@@ -9,7 +9,10 @@ import type {
 } from '../../spi/destination.ts';
 import { Encoder } from './encoder.ts';
 import type { ObjectStore } from './object-store.ts';
+import { KeyedPartition } from './keyed-partition.ts';
+import type { Partition } from './partition.ts';
 import { PartitionWriter } from './partition-writer.ts';
+import { RefreshPartition } from './refresh-partition.ts';
 import type { WriterContext } from './range-delivery.ts';
 import type { S3Settings } from './settings.ts';
 import { UploadSlots } from './upload-slots.ts';
@@ -26,13 +29,14 @@ const OF_ONE_STREAM = new Set([
   'DST_STATE_LOST',
   'SCH_UNKNOWN_ID',
   'SNK_FENCED',
+  'DST_ROW_INCOMPLETE',
 ]);
 
 /** Writes a connection's partitions to one bucket. */
 export class S3Writer implements DestinationWriter {
   readonly lanes = LANES;
   private readonly context: WriterContext;
-  private readonly partitions = new Map<string, PartitionWriter>();
+  private readonly partitions = new Map<string, Partition>();
   private readonly maxBufferedBytes: number;
 
   private constructor(context: WriterContext, maxBufferedBytes: number) {
@@ -67,11 +71,22 @@ export class S3Writer implements DestinationWriter {
   async open(target: PartitionTarget): Promise<number | null> {
     const key = partitionKey(target);
     this.partitions.get(key)?.discard();
-    const partition = new PartitionWriter(target, this.context);
+    const partition = this.newPartition(target);
     this.partitions.set(key, partition);
     return partition.open().catch((error: unknown) => {
       throw blamed(error, partition);
     });
+  }
+
+  private newPartition(target: PartitionTarget): Partition {
+    switch (target.stream.mode) {
+      case 'append':
+        return new PartitionWriter(target, this.context);
+      case 'append_dedup':
+        return new KeyedPartition(target, this.context);
+      case 'overwrite':
+        return new RefreshPartition(target, this.context);
+    }
   }
 
   async write(batches: readonly ChangeBatch[]): Promise<void> {
@@ -83,7 +98,7 @@ export class S3Writer implements DestinationWriter {
 
   private async each(
     target: PartitionTarget,
-    act: (partition: PartitionWriter) => Promise<void>,
+    act: (partition: Partition) => Promise<void>,
   ): Promise<void> {
     const partition = this.partition(target);
     try {
@@ -93,7 +108,7 @@ export class S3Writer implements DestinationWriter {
     }
   }
 
-  private partition(target: PartitionTarget): PartitionWriter {
+  private partition(target: PartitionTarget): Partition {
     const partition = this.partitions.get(partitionKey(target));
     if (partition !== undefined) return partition;
     throw new PipelineError('BUG_UNEXPECTED', `${partitionKey(target)} was not opened`);
@@ -103,7 +118,7 @@ export class S3Writer implements DestinationWriter {
   private async relieve(): Promise<void> {
     for (;;) {
       let sum = 0;
-      let largest: PartitionWriter | null = null;
+      let largest: Partition | null = null;
       for (const partition of this.partitions.values()) {
         sum += partition.pendingBytes;
         if (partition.pendingBytes > (largest?.pendingBytes ?? 0)) largest = partition;
@@ -142,7 +157,7 @@ function partitionKey({ topic, partition }: PartitionTarget): string {
   return `${topic}-${partition}`;
 }
 
-function blamed(thrown: unknown, { label }: PartitionWriter): PipelineError {
+function blamed(thrown: unknown, { label }: Partition): PipelineError {
   const error = toPipelineError(thrown);
   if (!OF_ONE_STREAM.has(error.code) || error.details['stream'] !== undefined) return error;
   return new PipelineError(error.code, `stream ${label}: ${error.message}`, {

@@ -202,7 +202,7 @@ test('the store is killed and comes back: delivery goes on by itself', async () 
   const writer = await lake.open(topic, connection, { rotation_seconds: 0.2 });
   await writer.open(topic.target);
   await writer.write([topic.batch(0, 10)]);
-  await expect.poll(() => writer.durableOffset(topic.target)).toBe(10);
+  await expect.poll(() => writer.durableOffset(topic.target), { timeout: 30_000 }).toBe(10);
   await lake.server.kill();
   await writer.write([topic.batch(10, 20)]);
   await expect(writer.flush()).rejects.toMatchObject({ code: 'DST_UNAVAILABLE' });

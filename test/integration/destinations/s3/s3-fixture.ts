@@ -15,11 +15,12 @@ import type { ObjectStore } from '../../../../connectors/destinations/s3/object-
 import { openStore } from '../../../../connectors/destinations/s3/open-store.ts';
 import { readSettings } from '../../../../connectors/destinations/s3/settings.ts';
 import { S3Writer } from '../../../../connectors/destinations/s3/writer.ts';
-import { valueAvroSchema } from '../../../../schemas/envelope/avro-schema.ts';
+import { keyAvroSchema, valueAvroSchema } from '../../../../schemas/envelope/avro-schema.ts';
 import { ChangeSchema } from '../../../../schemas/envelope/change-decoder.ts';
 import type { RecordView } from '../../../../schemas/envelope/record-view.ts';
 import type { Column } from '../../../../schemas/envelope/stream-schema.ts';
 import type { ServerContext } from '../../../support/contexts.ts';
+import { downloaded, readPublished } from './published-reader.ts';
 import { avroOracle } from '../../../support/avro-oracle.ts';
 import { BUCKET, FolderBucket, MinioBucket, type Bucket } from './buckets.ts';
 
@@ -28,21 +29,28 @@ const TOPIC = 'headrace.shop.public.customers';
 export type Row = Record<string, unknown>;
 
 export interface Change {
-  readonly op?: 'r' | 'c' | 'u' | 'd' | 't';
+  readonly op?: 'r' | 'c' | 'u' | 'd' | 't' | 'm';
   readonly before?: Row | null;
   readonly after?: Row | null;
   readonly tsUs?: bigint;
   readonly lsn?: bigint;
   readonly unchanged?: readonly string[] | null;
+  readonly epoch?: number;
+  readonly seq?: number;
 }
+
+const SNAPSHOT_OF: Record<string, string> = { r: 'true', t: 'true', m: 'last' };
 
 /** A topic of one partition, held in memory: records in Kafka's form, written by avsc. */
 export class MemoryTopic implements SchemaLookup {
   readonly target: PartitionTarget;
   private readonly schemas = new Map<number, ChangeSchema>();
   private readonly codecs = new Map<number, Type>();
+  private keyCodec: Type | null = null;
+  private readonly keys: (Buffer | null)[] = [];
   private readonly values: (Buffer | null)[] = [];
   loads = 0;
+  offersLatest = false;
 
   constructor(stream: Partial<DestinationStream> = {}, topic = TOPIC, partition = 0) {
     this.target = {
@@ -61,11 +69,9 @@ export class MemoryTopic implements SchemaLookup {
 
   register(id: number, columns: readonly Column[]): void {
     const key = columns.filter(({ inKey }) => inKey).map(({ name }) => name);
-    const envelope = valueAvroSchema(this.target.topic, {
-      stream: this.target.stream.stream,
-      columns,
-      key,
-    });
+    const schema = { stream: this.target.stream.stream, columns, key };
+    const envelope = valueAvroSchema(this.target.topic, schema);
+    this.keyCodec = key.length === 0 ? null : avroOracle(keyAvroSchema(this.target.topic, schema));
     this.codecs.set(id, avroOracle(envelope));
     this.pending.set(id, new ChangeSchema(id, envelope));
   }
@@ -81,13 +87,13 @@ export class MemoryTopic implements SchemaLookup {
       db: 'shop',
       schema: 'public',
       table: 'customers',
-      snapshot: change.op === 'r' ? 'true' : 'false',
+      snapshot: SNAPSHOT_OF[change.op ?? 'c'] ?? 'false',
       ts_ms: ts / 1000n,
       ts_us: ts,
       txId: 7n,
       lsn: change.lsn ?? BigInt(offset) * 16n,
-      seq: offset + 1,
-      epoch: 1,
+      seq: change.seq ?? offset + 1,
+      epoch: change.epoch ?? 1,
     };
     const encoded = this.codecs.get(schemaId)?.toBuffer({
       before: change.before ?? null,
@@ -100,16 +106,25 @@ export class MemoryTopic implements SchemaLookup {
     const header = Buffer.alloc(5);
     header.writeInt32BE(schemaId, 1);
     this.values.push(Buffer.concat([header, encoded]));
+    const row = change.after ?? change.before ?? null;
+    this.keys.push(row === null ? null : this.keyOf(row));
     return offset;
   }
 
-  appendTombstone(): number {
+  private keyOf(row: Row): Buffer | null {
+    if (this.keyCodec === null) return null;
+    return Buffer.concat([Buffer.alloc(5), this.keyCodec.toBuffer(row)]);
+  }
+
+  appendTombstone(row: Row | null = null): number {
     this.values.push(null);
+    this.keys.push(row === null ? null : this.keyOf(row));
     return this.values.length - 1;
   }
 
   appendRaw(value: Buffer): void {
     this.values.push(value);
+    this.keys.push(null);
   }
 
   get end(): number {
@@ -118,7 +133,8 @@ export class MemoryTopic implements SchemaLookup {
 
   batch(first: number, next: number): ChangeBatch {
     const values = this.values.slice(first, next);
-    const bytes = Buffer.concat(values.filter((value) => value !== null));
+    const keys = this.keys.slice(first, next);
+    const bytes = Buffer.concat([...keys, ...values].filter((part) => part !== null));
     const count = values.length;
     const records = {
       count,
@@ -130,6 +146,12 @@ export class MemoryTopic implements SchemaLookup {
       valueEnds: new Int32Array(count),
     } satisfies RecordView;
     let pos = 0;
+    keys.forEach((key, i) => {
+      if (key === null) return;
+      records.keyStarts[i] = pos;
+      pos += key.length;
+      records.keyEnds[i] = pos;
+    });
     values.forEach((value, i) => {
       records.offsets[i] = first + i;
       if (value === null) return;
@@ -154,8 +176,11 @@ export class MemoryTopic implements SchemaLookup {
     if (schema !== undefined) this.schemas.set(id, schema);
   }
 
-  async latest(): Promise<null> {
-    return null;
+  /** The schema registered last, once `offersLatest` is set. */
+  async latest(): Promise<{ value: ChangeSchema; key: null } | null> {
+    const newest = [...this.pending.values()].at(-1);
+    if (!this.offersLatest || newest === undefined) return null;
+    return { value: newest, key: null };
   }
 }
 
@@ -266,6 +291,22 @@ export class Lake implements AsyncDisposable {
     }
     const table = `read_parquet('${folder}/*.parquet', union_by_name = true)`;
     return (await this.database.runAndReadAll(sql.replaceAll('FILES', table))).getRows();
+  }
+
+  /** Runs SQL over the newest generations of a connection's stream; ROWS in it is the table. */
+  async published(connectionId: string, sql: string): Promise<unknown[][]> {
+    const keys = await this.keys(`${connectionId}/`);
+    const root = await downloaded(this.scratch, keys, (key) => this.object(key));
+    const folder = `${connectionId}/production_public/customers`;
+    return readPublished(this.database, root, folder, sql);
+  }
+
+  /** The same over all files that lie directly in the stream's folder. */
+  async inFolder(connectionId: string, sql: string): Promise<unknown[][]> {
+    const keys = (await this.files(connectionId)).filter((key) => !key.includes('/_'));
+    const root = await downloaded(this.scratch, keys, (key) => this.object(key));
+    const table = `read_parquet('${root}/${connectionId}/production_public/customers/*.parquet')`;
+    return (await this.database.runAndReadAll(sql.replaceAll('ROWS', table))).getRows();
   }
 
   /** The offsets that the rows of all files stand for, in order: read from the row ids. */

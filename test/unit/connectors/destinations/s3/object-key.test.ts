@@ -106,9 +106,9 @@ describe('validateStream', () => {
   const config = { s3_bucket_name: 'b', s3_bucket_path: 'p', format: { format_type: 'Parquet' } };
   test('refuses what cannot be delivered, with a sentence', () => {
     expect(() => destination.validateStream(config, STREAM)).not.toThrow();
-    expect(() => destination.validateStream(config, { ...STREAM, mode: 'append_dedup' })).toThrow(
-      'deduplicated delivery is not possible; choose append',
-    );
+    expect(() =>
+      destination.validateStream(config, { ...STREAM, mode: 'append_dedup', primaryKey: [] }),
+    ).toThrow('append_dedup needs a primary key');
     expect(() => destination.validateStream(config, { ...STREAM, name: 'é'.repeat(600) })).toThrow(
       'at most 1024 are allowed',
     );

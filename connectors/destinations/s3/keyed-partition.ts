@@ -1,0 +1,181 @@
+import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
+import { streamLabel } from '../../../schemas/catalog/stream-id.ts';
+import type { ChangeBatch, PartitionTarget } from '../../spi/destination.ts';
+import { BackgroundWork } from './background-work.ts';
+import type { Spool } from './encoder.ts';
+import type { FileColumn } from './file-columns.ts';
+import { GenerationMerge, type SealedChanges } from './generation-merge.ts';
+import { GenerationStore } from './generation-store.ts';
+import { packKeyed } from './keyed-chunk.ts';
+import { rowIdHash } from './object-key.ts';
+import type { Partition } from './partition.ts';
+import type { WriterContext } from './range-delivery.ts';
+import { chunkEnd, indexAtOffset } from './record-run.ts';
+import { PartitionSchemas } from './partition-schemas.ts';
+
+const CHUNK_BYTES = 1024 * 1024;
+/** Changes that may wait on the local disk, in bytes, however long a merge takes. */
+const MOST_WAITING_BYTES = 1024 * 1024 * 1024;
+
+/**
+ * Keeps one partition as one row per key. Changes wait on the local disk; when they are old enough,
+ * or many compared with what is published, they are merged into a new generation, and with it they
+ * are durable. A crash before costs nothing but reading them again.
+ */
+export class KeyedPartition implements Partition {
+  readonly target: PartitionTarget;
+  readonly label: string;
+  readonly pendingBytes = 0;
+  durable = 0;
+  private readonly context: WriterContext;
+  private readonly store: GenerationStore;
+  private readonly schemas: PartitionSchemas;
+  private readonly merge: GenerationMerge;
+  private readonly background: BackgroundWork;
+  private next: number | null = null;
+  /** Where the open spool begins. */
+  private first = 0;
+  private records = 0;
+  private spool: Spool | null = null;
+  private ageTimer: NodeJS.Timeout | null = null;
+  /** Epoch milliseconds before which age alone makes no generation. */
+  private restUntil = 0;
+  private closed = false;
+
+  constructor(target: PartitionTarget, context: WriterContext) {
+    this.target = target;
+    this.context = context;
+    this.label = streamLabel(target.stream.stream);
+    this.store = new GenerationStore(target, context);
+    this.schemas = new PartitionSchemas(target, context.schemas);
+    this.merge = new GenerationMerge(this.store, context);
+    this.background = new BackgroundWork(context.signal);
+  }
+
+  async open(): Promise<number | null> {
+    const newest = await this.store.open();
+    this.schemas.columns = newest?.columns ?? [];
+    if (newest === null) await this.publishEmpty();
+    const next = newest?.offsets.next ?? null;
+    if (next === null) return null;
+    this.next = this.first = this.durable = next;
+    return next;
+  }
+
+  /** A stream without rows is a file without rows. */
+  private async publishEmpty(): Promise<void> {
+    await this.schemas.loadLatest();
+    if (this.schemas.columns.length === 0) return;
+    const spool = this.openSpool();
+    try {
+      await this.merge.run(this.sealed(spool, null, null));
+    } finally {
+      this.context.encoder.discard(spool);
+    }
+  }
+
+  async prepare(batch: ChangeBatch): Promise<void> {
+    if (this.background.failure !== null) await this.background.settle();
+    if (this.spool?.failure != null) throw this.spool.failure;
+    await this.schemas.prepare(batch, this.next);
+  }
+
+  async accept(batch: ChangeBatch): Promise<void> {
+    const { records } = batch;
+    if (this.next === null) this.next = this.first = batch.firstOffset;
+    let i = indexAtOffset(records, this.next);
+    while (i < records.count) {
+      await this.context.encoder.room();
+      const end = chunkEnd(records, i, records.count, CHUNK_BYTES);
+      this.spool ??= this.openSpool();
+      if (this.spool.failure !== null) throw this.spool.failure;
+      this.context.encoder.append(this.spool, packKeyed(records, i, end), this.schemas.known());
+      this.records += end - i;
+      this.next = (records.offsets[end - 1] as number) + 1;
+      i = end;
+      if (this.isDue()) await this.rotate();
+    }
+    this.next = Math.max(this.next, batch.nextOffset);
+    this.armAgeTimer();
+  }
+
+  private openSpool(): Spool {
+    const { encoder, spoolFolder } = this.context;
+    const path = join(spoolFolder, randomUUID());
+    return encoder.openKeyed({ path, idHash: rowIdHash(this.target) });
+  }
+
+  /** Enough to be worth reading half of what is published: a first copy of many rows is then not
+   * written again and again as it grows. */
+  private isDue(): boolean {
+    if (this.spool === null) return false;
+    const { rotateBytes, rotateRows } = this.context.settings;
+    const { encodedBytes } = this.spool;
+    const rows = this.store.newest?.rows ?? 0;
+    const bytes = this.store.newest?.bytes ?? 0;
+    if (encodedBytes >= MOST_WAITING_BYTES) return true;
+    if (this.records >= rotateRows && this.records * 2 >= rows) return true;
+    return encodedBytes >= rotateBytes && encodedBytes >= bytes;
+  }
+
+  async rotate(): Promise<void> {
+    await this.background.settle();
+    const { next, spool, first } = this;
+    if (next === null || next === this.first || this.closed) return;
+    this.first = next;
+    this.records = 0;
+    this.spool = null;
+    this.clearAgeTimer();
+    if (spool === null) {
+      this.durable = next; // offsets without a record: there is nothing to lose
+      return;
+    }
+    const sealed = this.sealed(spool, first, next);
+    this.background.start(() => this.publish(sealed, next));
+  }
+
+  private sealed(spool: Spool, first: number | null, next: number | null): SealedChanges {
+    const columns: readonly FileColumn[] = this.schemas.columns;
+    return { spool, columns, offsets: { first, next }, generation: null };
+  }
+
+  private async publish(sealed: SealedChanges, next: number): Promise<void> {
+    const started = Date.now();
+    await this.merge.run(sealed);
+    this.durable = next;
+    this.context.encoder.discard(sealed.spool);
+    // A large stream is not merged all the time: half of it is the machine's for other work.
+    const now = Date.now();
+    this.restUntil = now + (now - started);
+  }
+
+  private armAgeTimer(): void {
+    if (this.ageTimer !== null || this.next === this.first || this.closed) return;
+    const wait = Math.max(this.context.settings.rotateMs, this.restUntil - Date.now());
+    this.ageTimer = setTimeout(() => {
+      this.ageTimer = null;
+      this.rotate().catch(() => this.armAgeTimer());
+    }, wait);
+    this.ageTimer.unref();
+  }
+
+  private clearAgeTimer(): void {
+    if (this.ageTimer !== null) clearTimeout(this.ageTimer);
+    this.ageTimer = null;
+  }
+
+  async flush(): Promise<void> {
+    await this.rotate();
+    await this.background.settle();
+  }
+
+  discard(): void {
+    this.closed = true;
+    this.background.close();
+    this.clearAgeTimer();
+    this.store.close();
+    if (this.spool !== null) this.context.encoder.discard(this.spool);
+    this.spool = null;
+  }
+}
