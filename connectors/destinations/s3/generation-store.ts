@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
 import { PipelineError } from '../../../core/errors/pipeline-error.ts';
-import { failpoint } from '../../../core/run/failpoints.ts';
 import { streamLabel } from '../../../schemas/catalog/stream-id.ts';
 import type { PartitionTarget } from '../../spi/destination.ts';
 import {
@@ -106,11 +105,7 @@ export class GenerationStore {
 
   /** Switches readers to a generation; may be repeated when it failed half-way. */
   async switchTo(generation: Generation): Promise<void> {
-    if (this.chain.newest?.id !== generation.id) {
-      await failpoint('s3.before_switch');
-      await this.chain.commit(generation);
-      await failpoint('s3.after_switch');
-    }
+    if (this.chain.newest?.id !== generation.id) await this.chain.commit(generation);
     await this.fillFolder();
     await this.tidy();
   }
@@ -133,7 +128,6 @@ export class GenerationStore {
       if (!wanted.delete(key) && generationOf(key) <= newest.generation) surplus.push(key);
     }
     for (const [to, from] of wanted) await store.copy(from, to);
-    await failpoint('s3.between_folder');
     for (const key of surplus) await store.delete(key);
   }
 
