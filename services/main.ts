@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { toPipelineError, type PipelineError } from '../core/errors/pipeline-error.ts';
+import { addConfigFileCommands } from './cli/apply.ts';
 import { addConfigCommand } from './cli/config.ts';
 import { addConnectorCommands } from './cli/connector.ts';
 import { addRoleCommands } from './cli/roles.ts';
@@ -20,6 +21,7 @@ function program(): Command {
   addVerifyCommand(headrace);
   addConnectorCommands(headrace);
   addConfigCommand(headrace);
+  addConfigFileCommands(headrace);
   return headrace;
 }
 

@@ -34,6 +34,13 @@ export const ERROR_CODES = {
     http: 422,
     fix: 'Correct the field of the connector configuration named in the message.',
   },
+  CFG_INVALID_FILE: {
+    reaction: 'hold',
+    origin: 'airbyte_platform',
+    type: 'config_error',
+    http: 422,
+    fix: 'Correct what the message names in the file given to headrace apply, and apply it again.',
+  },
   CFG_PORT_IN_USE: {
     reaction: 'stop',
     origin: 'airbyte_platform',

@@ -5,7 +5,7 @@ import type { ConnectorShelf } from '../../connectors/registry.ts';
 import type { CheckResult, ConnectorSpec } from '../../connectors/spi/connector.ts';
 import type { Actor, ActorKind } from '../../core/store/actors.ts';
 import { addCall, workspaceId, type ApiContext } from './api-context.ts';
-import { checkConfig, maskSecrets, unmaskSecrets } from './connector-config.ts';
+import { changedPaths, checkConfig, maskSecrets, unmaskSecrets } from './connector-config.ts';
 import { discoveredCatalog } from './discovered-catalog.ts';
 import { Json, Text, Uuid, WorkspaceRef } from './request-body.ts';
 import { runJob } from './synchronous-job.ts';
@@ -65,6 +65,9 @@ export class ActorCalls {
     call(`${kind}s/check_connection_for_update`, Type.Object({ ...content, [id]: Uuid }), (body) =>
       this.checkForUpdate(text(body, id), body as ActorBody),
     );
+    call(`${kind}s/compare`, Type.Object({ ...content, [id]: Uuid }), (body) =>
+      this.compare(text(body, id), body as ActorBody),
+    );
     call(`${kind}s/delete`, byId, (body) => this.remove(text(body, id)));
     call(`${kind}s/check_connection`, byId, async (body) =>
       this.check(await this.live(text(body, id))),
@@ -123,6 +126,16 @@ export class ActorCalls {
     const configuration = unmaskSecrets(body.connectionConfiguration, stored.configuration);
     checkConfig(spec, configuration);
     return this.check({ connector: spec.name, configuration });
+  }
+
+  /** Names of the fields that an update would change; masked secrets count as unchanged. */
+  private async compare(id: string, body: ActorBody): Promise<object> {
+    const { name, configuration } = await this.live(id);
+    const unmasked = unmaskSecrets(body.connectionConfiguration, configuration);
+    const before = { name, connectionConfiguration: configuration };
+    return {
+      changed: changedPaths(before, { name: body.name, connectionConfiguration: unmasked }),
+    };
   }
 
   private async remove(id: string): Promise<undefined> {

@@ -57,13 +57,7 @@ export function createHttpServer(
   });
   const limits = new RequestLimits(settings.apiRequestsPerSecond);
   guardAccess(app, { ...settings, limits, ...(tokens && { tokens }) });
-  app.setErrorHandler(async (thrown, request, reply) => {
-    const error = clientError(thrown);
-    const { status, body } = errorAnswer(error);
-    if (status >= 500) logger.error({ err: error, path: pathOf(request) }, 'request failed');
-    if (body.retryAfter !== undefined) reply.header('retry-after', body.retryAfter);
-    await reply.code(status).send(body);
-  });
+  answerErrors(app, logger, ({ body }) => body);
   app.setNotFoundHandler((request) => {
     throw new PipelineError(
       'API_NOT_FOUND',
@@ -71,6 +65,22 @@ export function createHttpServer(
     );
   });
   return app;
+}
+
+/** Everything that is thrown below `scope` is answered in one shape, and logged when it is ours. */
+export function answerErrors(
+  scope: FastifyInstance,
+  logger: Logger,
+  shape: (answer: ReturnType<typeof errorAnswer>) => object,
+): void {
+  scope.setErrorHandler(async (thrown, request, reply) => {
+    const error = clientError(thrown);
+    const answer = errorAnswer(error);
+    const { status, body } = answer;
+    if (status >= 500) logger.error({ err: error, path: pathOf(request) }, 'request failed');
+    if (body.retryAfter !== undefined) reply.header('retry-after', body.retryAfter);
+    await reply.code(status).send(shape(answer));
+  });
 }
 
 export interface HttpService extends Service {

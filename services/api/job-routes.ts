@@ -13,7 +13,10 @@ const PAGE_SIZE = 200;
 
 /** Documentation and scripts write the id as a number or as text. */
 const JobId = Type.Object({
-  id: Type.Union([Type.Integer({ minimum: 0 }), Type.String({ pattern: String.raw`^\d{1,15}$` })]),
+  id: Type.Union([
+    Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER }),
+    Type.String({ pattern: String.raw`^\d{1,15}$` }),
+  ]),
 });
 
 const JobList = Type.Object({

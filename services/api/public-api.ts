@@ -1,11 +1,11 @@
 import type { FastifyInstance } from 'fastify';
 import Type from 'typebox';
 import { PipelineError } from '../../core/errors/pipeline-error.ts';
+import type { Logger } from '../../core/observe/logger.ts';
 import type { Workspace } from '../../core/store/workspaces.ts';
 import type { ApiContext } from './api-context.ts';
-import { errorAnswer } from './error-answer.ts';
 import { givenToken } from './access.ts';
-import { TOKEN_PATHS } from './http-server.ts';
+import { answerErrors, TOKEN_PATHS } from './http-server.ts';
 import { addPublicActors } from './public-actors.ts';
 import { addPublicConnections } from './public-connections.ts';
 import { addPublicJobs } from './public-jobs.ts';
@@ -34,7 +34,7 @@ export function addPublicApi(app: FastifyInstance, context: ApiContext): void {
   }
   app.register(
     async (scope) => {
-      answerProblems(scope);
+      answerProblems(scope, context.logger);
       scope.get('/health', () => ({ status: 'available' }));
       addPublicWorkspaces(scope, context);
       addPublicActors(scope, context);
@@ -46,18 +46,15 @@ export function addPublicApi(app: FastifyInstance, context: ApiContext): void {
 }
 
 /** Errors as problem documents, unknown routes as well. */
-function answerProblems(scope: FastifyInstance): void {
-  scope.setErrorHandler(async (thrown, _request, reply) => {
-    const { status, body } = errorAnswer(thrown);
-    await reply.code(status).send({
-      type: `https://reference.airbyte.com/reference/errors#${problemName(status)}`,
-      title: problemName(status),
-      status,
-      detail: body.message,
-      documentationUrl: 'docs/errors.md',
-      data: { code: body.exceptionClassName, message: body.message, fix: body.fix },
-    });
-  });
+function answerProblems(scope: FastifyInstance, logger: Logger): void {
+  answerErrors(scope, logger, ({ status, body }) => ({
+    type: `https://reference.airbyte.com/reference/errors#${problemName(status)}`,
+    title: problemName(status),
+    status,
+    detail: body.message,
+    documentationUrl: 'docs/errors.md',
+    data: { code: body.exceptionClassName, message: body.message, fix: body.fix },
+  }));
   scope.setNotFoundHandler((request) => {
     throw new PipelineError('API_NOT_FOUND', `Object not found. ${request.method} ${request.url}`);
   });
@@ -74,6 +71,7 @@ function problemName(status: number): string {
     case 404:
       return 'resource-not-found';
     case 409:
+    case 429:
       return 'try-again-later';
     case 422:
       return 'unprocessable-entity';

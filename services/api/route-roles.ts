@@ -57,7 +57,7 @@ export const ROUTE_ACCESS: ReadonlyMap<string, Access> = new Map([
     ...calls('viewer', kind, ['get', 'list', 'search']),
     ...calls('operator', kind, ['check_connection']),
     ...calls('admin', kind, ['create', 'update', 'partial_update', 'clone', 'delete']),
-    ...calls('admin', kind, ['check_connection_for_update']),
+    ...calls('admin', kind, ['check_connection_for_update', 'compare']),
   ]),
   ...calls('operator', 'sources', ['discover_schema']),
   // These take a configuration from outside: whoever may try one may reach any server from here.
