@@ -52,6 +52,13 @@ function decodeUtf32(bytes: Buffer): string {
   return text;
 }
 
+/** Most cells: a look at each byte costs less than a call into the engine. */
+function isShortAscii(src: Buffer, start: number, end: number): boolean {
+  if (end - start > 64) return false;
+  for (let i = start; i < end; i++) if ((src[i] as number) > 0x7f) return false;
+  return true;
+}
+
 /** The server's character sets, by the collation ids that the log names them with. */
 export class Charsets {
   private readonly sql: SideSession;
@@ -107,7 +114,9 @@ export class Charsets {
         name,
         decode: (text) => text.toString('utf8'),
         encode: (out, src, start, end) => {
-          if (!isUtf8(src.subarray(start, end))) throw badValue('text in UTF-8');
+          if (!isShortAscii(src, start, end) && !isUtf8(src.subarray(start, end))) {
+            throw badValue('text in UTF-8');
+          }
           out.writeBytes(src, start, end);
         },
       };

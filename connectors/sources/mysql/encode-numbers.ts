@@ -1,5 +1,10 @@
+import { AvroWriter } from '../../../schemas/avro/avro-writer.ts';
 import type { CellEncoder } from '../../capture/row-codec.ts';
 import { badValue } from './errors.ts';
+
+const MINUS = 0x2d;
+const POINT = 0x2e;
+const ZERO = 0x30;
 
 /** Numbers as the log stores them: little-endian integers and IEEE floats. */
 export const encodeInt8: CellEncoder = (out, src, start) => out.writeInt(src.readInt8(start));
@@ -37,38 +42,75 @@ export function decimalBytes(precision: number, scale: number): number {
   );
 }
 
-/** Groups of nine digits in four bytes, big-endian, the first bit inverted, all bits when negative. */
-export function decimalText(src: Buffer, start: number, precision: number, scale: number): string {
+/** A number's digits with zeros before them, `digits` of them: no text is made on the way. */
+export function putDigits(into: Buffer, at: number, value: number, digits: number): void {
+  let rest = value;
+  for (let i = at + digits - 1; i >= at; i--) {
+    const tens = Math.floor(rest / 10);
+    into[i] = ZERO + rest - tens * 10;
+    rest = tens;
+  }
+}
+
+/** Groups of nine digits in four bytes, big-endian, the first bit inverted, all bits when negative.
+ * Fills `into` with `precision` digits; true when the number is negative. */
+function decimalDigits(
+  src: Buffer,
+  start: number,
+  precision: number,
+  scale: number,
+  into: Buffer,
+): boolean {
   const negative = ((src[start] as number) & 0x80) === 0;
   const invert = negative ? 0xff : 0;
-  let pos = start;
-  let first = true;
-  const group = (digits: number): string => {
-    const bytes = DIGITS_BYTES[digits] as number;
-    let value = 0;
-    for (let i = 0; i < bytes; i++) {
-      let byte = (src[pos++] as number) ^ invert;
-      if (first) byte ^= 0x80;
-      first = false;
-      value = value * 256 + byte;
-    }
-    return String(value).padStart(digits, '0');
-  };
   const whole = precision - scale;
-  let text = whole % 9 === 0 ? '' : group(whole % 9);
-  for (let i = Math.floor(whole / 9); i > 0; i--) text += group(9);
-  text = text.replace(/^0+(?=.)/, '');
-  if (text === '') text = '0';
-  if (scale > 0) {
-    text += '.';
-    for (let i = Math.floor(scale / 9); i > 0; i--) text += group(9);
-    if (scale % 9 > 0) text += group(scale % 9);
+  let pos = start;
+  let flip = 0x80;
+  for (let at = 0; at < precision;) {
+    // The odd group comes first before the point and last behind it.
+    const odd = at < whole ? (whole - at) % 9 : Math.min(9, precision - at);
+    const digits = odd === 0 ? 9 : odd;
+    let value = 0;
+    for (let i = DIGITS_BYTES[digits] as number; i > 0; i--) {
+      value = value * 256 + ((src[pos++] as number) ^ invert ^ flip);
+      flip = 0;
+    }
+    putDigits(into, at, value, digits);
+    at += digits;
   }
-  return negative ? `-${text}` : text;
+  return negative;
+}
+
+/** How many zeros stand before the point and say nothing: one digit is kept there. */
+function leadingZeros(digits: Buffer, whole: number): number {
+  let zeros = 0;
+  while (zeros + 1 < whole && digits[zeros] === ZERO) zeros++;
+  return zeros;
 }
 
 export function encodeDecimal(precision: number, scale: number): CellEncoder {
-  return (out, src, start) => out.writeString(decimalText(src, start, precision, scale));
+  const whole = precision - scale;
+  const digits = Buffer.alloc(precision);
+  return (out, src, start) => {
+    const negative = decimalDigits(src, start, precision, scale, digits);
+    const from = leadingZeros(digits, whole);
+    const length = (negative ? 1 : 0) + Math.max(1, whole - from) + (scale > 0 ? scale + 1 : 0);
+    out.ensure(length + 5);
+    out.writeInt(length);
+    if (negative) out.writeByte(MINUS);
+    if (whole === 0) out.writeByte(ZERO);
+    out.copyRaw(digits, from, whole);
+    if (scale === 0) return;
+    out.writeByte(POINT);
+    out.copyRaw(digits, whole, precision);
+  };
+}
+
+export function decimalText(src: Buffer, start: number, precision: number, scale: number): string {
+  const out = new AvroWriter(precision + 8);
+  encodeDecimal(precision, scale)(out, src, start, start);
+  // Behind the length, which takes one byte up to 63 and two beyond.
+  return out.bytes.toString('latin1', out.pos > 64 ? 2 : 1, out.pos);
 }
 
 /** BIT(n) as n binary digits, from big-endian bytes in both protocols. */
@@ -83,9 +125,6 @@ export function encodeBits(bits: number): CellEncoder {
     }
   };
 }
-
-const MINUS = 0x2d;
-const ZERO = 0x30;
 
 /** Up to fifteen decimal digits, which a number holds exactly. */
 export function digitsAt(src: Buffer, start: number, end: number): number {
@@ -116,7 +155,7 @@ export const encodeIntegerText: CellEncoder = (out, src, start, end) => {
 /** A decimal as the server prints it, without the zeros that ZEROFILL puts before it. */
 export const encodeDecimalText: CellEncoder = (out, src, start, end) => {
   let from = start;
-  while (from + 1 < end && src[from] === ZERO && src[from + 1] !== 0x2e) from++;
+  while (from + 1 < end && src[from] === ZERO && src[from + 1] !== POINT) from++;
   out.writeBytes(src, from, end);
 };
 

@@ -1,6 +1,6 @@
 import type { AvroWriter } from '../../../schemas/avro/avro-writer.ts';
 import type { CellEncoder } from '../../capture/row-codec.ts';
-import { digitsAt } from './encode-numbers.ts';
+import { digitsAt, putDigits } from './encode-numbers.ts';
 import { badValue } from './errors.ts';
 
 /**
@@ -121,13 +121,25 @@ function two(value: number): string {
 
 /** `2024-03-31T02:30:00.123456Z`, with as many digits behind the point as the column has. */
 export function encodeTimestamp(fsp: number): CellEncoder {
+  const length = 20 + (fsp === 0 ? 0 : fsp + 1);
+  const text = Buffer.from('0000-00-00T00:00:00.000000');
+  // Changes come in the order of time: the day is mostly that of the cell before.
+  let day = -1;
   return (out, src, start, end) => {
     const seconds = src.readUInt32BE(start);
     const clock = seconds % 86_400;
-    const time = `${two(Math.floor(clock / 3600))}:${two(Math.floor(clock / 60) % 60)}:${two(clock % 60)}`;
-    const micros = String(fractionAt(src, start + 4, end)).padStart(6, '0');
-    const fraction = fsp === 0 ? '' : `.${micros.slice(0, fsp)}`;
-    out.writeString(`${dayText((seconds - clock) / 86_400)}T${time}${fraction}Z`);
+    if (day !== (seconds - clock) / 86_400) {
+      day = (seconds - clock) / 86_400;
+      text.write(dayText(day), 'latin1');
+    }
+    putDigits(text, 11, Math.floor(clock / 3600), 2);
+    putDigits(text, 14, Math.floor(clock / 60) % 60, 2);
+    putDigits(text, 17, clock % 60, 2);
+    if (fsp > 0) putDigits(text, 20, fractionAt(src, start + 4, end), 6);
+    out.ensure(length + 5);
+    out.writeInt(length);
+    out.copyRaw(text, 0, length - 1);
+    out.writeByte(0x5a); // Z
   };
 }
 
