@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { userInfo } from 'node:os';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { PipelineError } from '../../core/errors/pipeline-error.ts';
 import { debianCommand, debianPrograms } from './debian-programs.ts';
 import { freePort } from './free-port.ts';
@@ -31,6 +31,7 @@ export async function startMariadb(options: MariadbOptions): Promise<LocalServer
   const settings = {
     ...common(root),
     datadir: data,
+    tmpdir: temporary(folder),
     port: String(port),
     'server-id': String(port),
     ...SERVER_SETTINGS,
@@ -66,6 +67,13 @@ const SERVER_SETTINGS = {
 function shareFolder(root: string): string {
   const newer = join(root, 'usr/share/mariadb');
   return existsSync(newer) ? newer : join(root, 'usr/share/mysql');
+}
+
+/** A starting server removes what it takes for its own leftovers, so that none shares another's. */
+function temporary(folder: string): string {
+  const path = join(folder, 'tmp');
+  mkdirSync(path, { recursive: true });
+  return path;
 }
 
 function common(root: string): Record<string, string> {
@@ -120,7 +128,11 @@ function initialise(root: string, data: string): void {
   const scripts = BOOTSTRAP_SCRIPTS.flatMap((pattern) =>
     files.filter((name) => pattern.test(name)).map((name) => readFileSync(join(share, name))),
   );
-  const [program, ...args] = mariadbd(root, { ...common(root), datadir: draft });
+  const [program, ...args] = mariadbd(root, {
+    ...common(root),
+    datadir: draft,
+    tmpdir: temporary(dirname(data)),
+  });
   const { status, stderr } = spawnSync(program, [...args, '--bootstrap'], {
     input: [BOOTSTRAP_START, ...scripts].join('\n'),
     env: ENVIRONMENT,
