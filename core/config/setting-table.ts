@@ -230,6 +230,19 @@ export const SETTINGS = {
     secret: false,
     description: 'Folder of the files that ${file:name} in a secret field of a connector may name.',
   },
+  HEADRACE_DBT_COMMAND: {
+    type: 'text',
+    default: null,
+    secret: false,
+    description:
+      'Path of the dbt program that operations of type dbt run; none is run when not set.',
+  },
+  HEADRACE_DBT_PROJECTS: {
+    type: 'folder',
+    default: null,
+    secret: false,
+    description: 'Folder whose subfolders are the dbt projects that operations may run.',
+  },
   HEADRACE_FAILPOINTS: {
     type: 'text',
     default: null,

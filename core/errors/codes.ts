@@ -8,7 +8,7 @@
  * stop: a defect of ours or a fence; the process that met it must not go on. */
 export type Reaction = 'retry' | 'resync' | 'hold' | 'stop';
 
-export type FailureOrigin = 'source' | 'destination' | 'replication' | 'airbyte_platform';
+export type FailureOrigin = 'source' | 'destination' | 'replication' | 'dbt' | 'airbyte_platform';
 export type FailureType = 'config_error' | 'system_error' | 'transient_error';
 
 export interface ErrorSpec {
@@ -215,6 +215,27 @@ export const ERROR_CODES = {
     type: 'system_error',
     http: 500,
     fix: 'Read in the log of the job what it waited for, mend that and start a new sync.',
+  },
+  OPS_DBT_UNAVAILABLE: {
+    reaction: 'hold',
+    origin: 'dbt',
+    type: 'config_error',
+    http: 422,
+    fix: 'Set HEADRACE_DBT_COMMAND to the dbt program and HEADRACE_DBT_PROJECTS to the folder that holds the projects, and name one of them in gitRepoUrl.',
+  },
+  OPS_DBT_FAILED: {
+    reaction: 'hold',
+    origin: 'dbt',
+    type: 'config_error',
+    http: 500,
+    fix: 'Read the lines that begin with dbt: in the log of the job, correct the project and start a new sync; the data itself has been delivered.',
+  },
+  OPS_WEBHOOK_FAILED: {
+    reaction: 'retry',
+    origin: 'airbyte_platform',
+    type: 'transient_error',
+    http: 502,
+    fix: 'See at the receiver of the webhook why it refused, and start a new sync; the data itself has been delivered.',
   },
   EVT_UNDECODABLE: {
     reaction: 'hold',

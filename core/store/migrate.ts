@@ -4,9 +4,17 @@ import { streamCopies } from './migrations/0002-stream-copies.ts';
 import { jobAttempts } from './migrations/0003-job-attempts.ts';
 import { access } from './migrations/0004-access.ts';
 import { alerts } from './migrations/0005-alerts.ts';
+import { operations } from './migrations/0006-operations.ts';
 
 /** In order; a migration that has been released is never edited. */
-const MIGRATIONS: readonly string[] = [initial, streamCopies, jobAttempts, access, alerts];
+const MIGRATIONS: readonly string[] = [
+  initial,
+  streamCopies,
+  jobAttempts,
+  access,
+  alerts,
+  operations,
+];
 
 /** Any number that is ours: processes that start together apply each migration once. */
 const ADVISORY_LOCK = 7_220_419;

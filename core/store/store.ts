@@ -9,6 +9,7 @@ import { Jobs } from './jobs.ts';
 import { migrate } from './migrate.ts';
 import { Monitoring } from './monitoring.ts';
 import { Notifications } from './notifications.ts';
+import { Operations } from './operations.ts';
 import { Sealer } from './sealer.ts';
 import { WorkerStore } from './worker-store.ts';
 import { Workspaces } from './workspaces.ts';
@@ -23,6 +24,7 @@ export interface Store {
   readonly tokens: AccessTokens;
   readonly audit: AuditLog;
   readonly notifications: Notifications;
+  readonly operations: Operations;
   readonly monitoring: Monitoring;
   readonly work: WorkerStore;
   /** Rejects with CFG_STORE_UNAVAILABLE while the database does not answer. */
@@ -72,6 +74,7 @@ function assemble(database: Database, sealer: Sealer): Store {
     tokens: new AccessTokens(database),
     audit: new AuditLog(database),
     notifications: new Notifications(database, sealer),
+    operations: new Operations(database, sealer),
     monitoring: new Monitoring(database, sealer),
     work: new WorkerStore(database, sealer),
     async ping() {

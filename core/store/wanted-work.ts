@@ -7,6 +7,7 @@ import {
   type ConnectionDocument,
 } from './connection-document.ts';
 import type { Queryable } from './database.ts';
+import { normalizesSql, withNormalization } from './operations.ts';
 import type { Sealer } from './sealer.ts';
 import type {
   ConnectionStreamWork,
@@ -31,6 +32,7 @@ interface Row {
   readonly source: ActorColumns;
   readonly destination: ActorColumns;
   readonly due: boolean;
+  readonly normalizes: boolean;
   readonly copies: readonly (NamedStream & { readonly copy: string })[] | null;
 }
 
@@ -52,6 +54,7 @@ export async function readWantedWork(database: Queryable, sealer: Sealer): Promi
          SELECT 1 FROM headrace.job j
          WHERE j.connection_id = c.id AND j.status IN ('pending', 'running', 'incomplete')
        ) AS due,
+       ${normalizesSql('c')} AS normalizes,
        (SELECT json_agg(json_build_object('namespace', k.namespace, 'name', k.name, 'copy', k.copy))
         FROM headrace.stream_copy k WHERE k.actor_id = s.id) AS copies
      FROM headrace.connection c
@@ -130,14 +133,15 @@ function connectionWork(row: Row, sealer: Sealer): ConnectionWork {
       primaryKey: primaryKeyOf(each),
     };
   });
+  const config = sealer.open(row.destination.configuration);
   return {
     connectionId: row.id,
     sourceId: row.captureId,
     sourceName: row.captureName,
     connector: row.destination.connector,
-    config: sealer.open(row.destination.configuration),
+    config: row.normalizes ? withNormalization(config) : config,
     streams,
-    version: versionOf([row.captureName, row.destination.revision, streams]),
+    version: versionOf([row.captureName, row.destination.revision, row.normalizes, streams]),
   };
 }
 

@@ -15,6 +15,7 @@ import {
 import { addJobRoutes } from './job-routes.ts';
 import { addOpenApiRoutes, noteRoutes } from './openapi.ts';
 import { addNotificationRoutes } from './notification-routes.ts';
+import { addOperationRoutes } from './operation-routes.ts';
 import { addResetRoutes } from './reset-routes.ts';
 import { addPublicApi } from './public-api.ts';
 import { addRegistryRoutes, type RegistryReader } from './registry-routes.ts';
@@ -51,6 +52,7 @@ export function createApi(options: ApiOptions): FastifyInstance {
   addJobRoutes(app, options);
   addPublicApi(app, options);
   addNotificationRoutes(app, options);
+  addOperationRoutes(app, options);
   addResetRoutes(app, options);
   addStateRoutes(app, options);
   addWebBackendRoutes(app, options);

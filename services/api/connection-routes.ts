@@ -18,6 +18,7 @@ import {
 import { scheduleOf } from './connection-schedule.ts';
 import { connectionStatus } from './connection-status.ts';
 import { jobInfo } from './job-shapes.ts';
+import { asDelivered, operationsOf } from './operation-routes.ts';
 import { WorkspaceRef } from './request-body.ts';
 
 export function addConnectionRoutes(app: FastifyInstance, context: ApiContext): void {
@@ -71,15 +72,15 @@ export async function createConnection(
   const { store } = context;
   const source = await store.actors.getLive('source', body.sourceId);
   const destination = await store.actors.getLive('destination', body.destinationId);
-  refuseOperations(body);
+  const operations = await operationsOf(store, body.operationIds ?? []);
   refuseOtherMethods(source);
-  const ends = { source, destination };
+  const ends = { source, destination: asDelivered(destination, operations) };
   const landing = given(body, ['namespaceFormat', 'prefix']);
   const document: ConnectionDocument = {
     name: body.name ?? `${source.name} <> ${destination.name}`,
     namespaceDefinition: body.namespaceDefinition ?? 'source',
     ...landing,
-    operationIds: [],
+    operationIds: body.operationIds ?? [],
     // The schedule first: it can be refused without asking the source anything.
     ...scheduleOf(body, 'continuous'),
     breakingChange: false,
@@ -110,7 +111,6 @@ export async function updateConnection(
       { details: { id: old.id } },
     );
   }
-  refuseOperations(body);
   const status = body.status ?? old.status;
   const { statusReason, ...updated } = await updatedDocument(context, old, body);
   // Why it was switched off is of no interest once someone has switched it on again.
@@ -126,9 +126,14 @@ async function updatedDocument(
   body: ConnectionContent,
 ): Promise<ConnectionDocument> {
   const { actors } = context.store;
+  const operationIds = body.operationIds ?? old.document.operationIds;
+  const operations =
+    body.operationIds === undefined
+      ? await context.store.operations.among(operationIds)
+      : await operationsOf(context.store, operationIds);
   const ends = {
     source: await actors.get('source', old.sourceId),
-    destination: await actors.get('destination', old.destinationId),
+    destination: asDelivered(await actors.get('destination', old.destinationId), operations),
   };
   const { scheduleType, scheduleData, schedule, ...rest } = old.document;
   const asked = body.scheduleType ?? body.scheduleData ?? body.schedule;
@@ -142,6 +147,7 @@ async function updatedDocument(
     ...(asked === undefined ? kept : scheduleOf(body, scheduleType)),
     ...given(body, ['name', 'namespaceDefinition', 'namespaceFormat', 'prefix']),
     ...keptFields(body),
+    operationIds,
   } as ConnectionDocument;
   if (body.syncCatalog === undefined) {
     await checkStreams(context, ends, document);
@@ -186,15 +192,6 @@ function refuseOtherMethods(source: Actor): void {
     `The source ${source.name} has the replication method ${method}; only CDC is supported`,
     { details: { source: source.id } },
   );
-}
-
-/** Said at once, rather than stored and never carried out. */
-function refuseOperations({ operationIds = [] }: ConnectionContent): void {
-  const [id] = operationIds;
-  if (id === undefined) return;
-  throw new PipelineError('API_NOT_FOUND', `Could not find configuration for operation: ${id}.`, {
-    details: { id },
-  });
 }
 
 function given<T extends object, K extends keyof T>(

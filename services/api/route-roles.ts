@@ -44,6 +44,8 @@ export const ROUTE_ACCESS: ReadonlyMap<string, Access> = new Map([
   ...calls('viewer', 'workspaces', ['list', 'get', 'get_by_slug']),
   ...calls('admin', 'workspaces', ['update']),
   ...calls('admin', 'notifications', ['try', 'try_webhook']),
+  ...calls('viewer', 'operations', ['get', 'list']),
+  ...calls('admin', 'operations', ['create', 'update', 'delete', 'check']),
   ...calls('viewer', 'source_definitions', ['list', 'list_for_workspace', 'list_latest', 'get']),
   ...calls('viewer', 'destination_definitions', [
     'list',

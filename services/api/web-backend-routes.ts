@@ -5,6 +5,7 @@ import { actorRead } from './actor-routes.ts';
 import { addCall, workspaceId, type ApiContext } from './api-context.ts';
 import { ConnectionCreate, ConnectionId, ConnectionUpdate } from './connection-requests.ts';
 import { connectionRead, createConnection, updateConnection } from './connection-routes.ts';
+import { InlineOperation, operationRead, savedOperations } from './operation-routes.ts';
 import { Uuid, WorkspaceRef } from './request-body.ts';
 
 const List = Type.Object({
@@ -13,16 +14,24 @@ const List = Type.Object({
   destinationId: Type.Optional(Type.Array(Uuid)),
 });
 
+/** Operations come along: with an id they are changed, without one they are made. */
+const operations = { operations: Type.Optional(Type.Array(InlineOperation)) };
+const WebCreate = Type.Object({ ...ConnectionCreate.properties, ...operations });
+const WebUpdate = Type.Object({ ...ConnectionUpdate.properties, ...operations });
+
 /** What octavia and Airbyte's own pages call: a connection together with its ends and last job. */
 export function addWebBackendRoutes(app: FastifyInstance, context: ApiContext): void {
   const { store } = context;
   const whole = async (id: unknown) => wholeRead(context, await store.connections.get(String(id)));
-  addCall(app, 'web_backend/connections/create', ConnectionCreate, async (body) =>
-    whole((await createConnection(context, body))['connectionId']),
-  );
-  addCall(app, 'web_backend/connections/update', ConnectionUpdate, async (body) =>
-    whole((await updateConnection(context, body))['connectionId']),
-  );
+  addCall(app, 'web_backend/connections/create', WebCreate, async (body) => {
+    const operationIds = await savedOperations(store, body);
+    return whole((await createConnection(context, { ...body, operationIds }))['connectionId']);
+  });
+  addCall(app, 'web_backend/connections/update', WebUpdate, async (body) => {
+    const operationIds = body.operations && (await savedOperations(store, body));
+    const change = operationIds === undefined ? body : { ...body, operationIds };
+    return whole((await updateConnection(context, change))['connectionId']);
+  });
   addCall(app, 'web_backend/connections/get', ConnectionId, (body) => whole(body.connectionId));
   addCall(app, 'web_backend/connections/list', List, async (body) => {
     const all = await store.connections.list(await workspaceId(store, body.workspaceId));
@@ -43,7 +52,9 @@ async function wholeRead(context: ApiContext, connection: Connection): Promise<o
     ...connectionRead(connection),
     source: await actorRead(context, 'source', connection.sourceId),
     destination: await actorRead(context, 'destination', connection.destinationId),
-    operations: [],
+    operations: (await context.store.operations.among(connection.document.operationIds)).map(
+      operationRead,
+    ),
     ...(await lastJob(context, connection)),
     schemaChange: 'no_change',
     notifySchemaChanges: connection.document['notifySchemaChanges'] ?? false,

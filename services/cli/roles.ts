@@ -118,6 +118,8 @@ function schedulerService({ settings, log, store, kafka, owner }: Program): Serv
     connectors,
     owner,
     policy: jobPolicy(settings),
+    rules: new OutgoingRules(settings.outgoingAllow),
+    dbt: { command: settings.dbtCommand, projects: settings.dbtProjects },
     endOffsets: (topics) => kafka.endOffsets(topics),
     logger: log.child({ role: 'scheduler' }),
   });

@@ -1,10 +1,8 @@
 import { toPipelineError, type PipelineError } from '../../core/errors/pipeline-error.ts';
 import { metrics } from '../../core/observe/metrics.ts';
 import type { Logger } from '../../core/observe/logger.ts';
-import type { Clock } from '../../core/run/clock.ts';
 import { failureReason } from '../../core/store/failure-reason.ts';
 import type { FailureReason, Job, StageMs } from '../../core/store/jobs.ts';
-import type { Store } from '../../core/store/store.ts';
 import type { ConnectionReport, ConnectionWork, SourceWork, Work } from '../../core/store/work.ts';
 import type { TimedReport } from '../../core/store/worker-store.ts';
 import type { Connectors } from '../../connectors/registry.ts';
@@ -20,16 +18,15 @@ import {
 } from './barrier.ts';
 import { addFigures, firstFigures, streamStats, type StreamFigures } from './job-figures.ts';
 import { afterFailedJob } from './failing-connection.ts';
+import { runHooks, type HookOptions } from './hooks.ts';
 import { isWorthRetrying, type JobPolicy } from './job-policy.ts';
 import { addStages, stageShares, type SeenStages } from './job-stages.ts';
 
 const FLUSH_AGAIN_MS = 10_000;
 const LOG_AGAIN_MS = 60_000;
 
-export interface SyncJobOptions {
-  readonly store: Store;
+export interface SyncJobOptions extends HookOptions {
   readonly connectors: Connectors;
-  readonly clock: Clock;
   readonly logger: Logger;
   readonly policy: JobPolicy;
   /** Ends of all partitions of these topics as a committed reader sees them: "topic:partition" to
@@ -94,10 +91,21 @@ export class SyncJob {
     const verdict = this.outOfPatience(await this.advance(work, report).catch(whatFailed));
     if (verdict.is === 'wait') await this.sayWhy(verdict.kind, verdict.why);
     await this.save();
-    if (verdict.is === 'met') await this.end('succeeded', []);
+    if (verdict.is === 'met') await this.finish();
     if (verdict.is === 'failed') {
       await this.attemptFailed(await this.withStanding(verdict.failures, work, report));
     }
+  }
+
+  /** What runs after a sync is part of it: its failure is the job's. */
+  private async finish(): Promise<void> {
+    try {
+      if (this.job.configType === 'sync') await runHooks(this.options, this.job);
+    } catch (thrown) {
+      const { code, message } = toPipelineError(thrown);
+      return this.attemptFailed([failureReason(code, message)]);
+    }
+    return this.end('succeeded', []);
   }
 
   /** With what else stands in the way, so that mending what failed the job is enough. */

@@ -1,4 +1,5 @@
 import { loadSettings } from '../../../core/config/settings.ts';
+import { OutgoingRules } from '../../../core/net/outgoing-rules.ts';
 import { createLogger } from '../../../core/observe/logger.ts';
 import type { ConnectionReport, PartitionReport, SourceReport } from '../../../core/store/work.ts';
 import type { Store } from '../../../core/store/store.ts';
@@ -18,6 +19,7 @@ export class Stage {
   readonly store: Store;
   readonly fake: FakeConnectors = fakeConnectors();
   ends = new Map([['orders:0', 0]]);
+  dbt: { command: string | null; projects: string | null } = { command: null, projects: null };
   policy: JobPolicy = jobPolicy(loadSettings({}));
   endsAskedFor: string[][] = [];
   private readonly running: { abort: AbortController; done: Promise<void> }[] = [];
@@ -34,6 +36,8 @@ export class Stage {
       connectors: this.fake,
       owner,
       policy: this.policy,
+      rules: new OutgoingRules(['127.0.0.1']),
+      dbt: this.dbt,
       logger: createLogger({ level: 'silent', service: 'scheduler' }),
       endOffsets: (topics) => {
         this.endsAskedFor.push(topics);

@@ -1,0 +1,123 @@
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { homedir, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { runDbt } from '../../../services/scheduler/dbt.ts';
+import { postgresContext } from '../../support/contexts.ts';
+import { query } from '../../support/rig.ts';
+
+const INSTALL_MS = 240_000;
+
+/** dbt with its Postgres adapter in a virtual environment that is kept; null where Python or its
+ * packages are not to be had. */
+function installedDbt(): string | null {
+  const cache = process.env['HEADRACE_CACHE'] ?? join(homedir(), '.cache', 'headrace');
+  const folder = join(cache, 'dbt-postgres');
+  const command = join(folder, 'bin', 'dbt');
+  const complete = join(folder, 'complete');
+  if (existsSync(complete)) return command;
+  const run = (program: string, words: string[]) =>
+    execFileSync(program, words, { timeout: INSTALL_MS, stdio: 'pipe' });
+  try {
+    mkdirSync(cache, { recursive: true });
+    run('python3', ['-m', 'venv', folder]);
+    run(join(folder, 'bin', 'pip'), ['install', '--quiet', 'dbt-postgres']);
+    writeFileSync(complete, '');
+    return command;
+  } catch {
+    rmSync(folder, { recursive: true, force: true });
+    return null;
+  }
+}
+
+/** The guide's model: a view over the raw documents that a sync without normalization leaves. */
+const MODEL = `
+select
+  _airbyte_data->>'id' as customer_id,
+  _airbyte_data->>'name' as customer_name,
+  _airbyte_data->'contact'->>'email' as email,
+  _airbyte_data->'contact'->>'phone' as phone,
+  _airbyte_emitted_at
+from {{ source('airbyte_raw', '_airbyte_raw_customers') }}
+`;
+
+const FILES: Readonly<Record<string, string>> = {
+  'dbt_project.yml': `name: shop\nversion: '1.0'\nprofile: shop\nmodel-paths: [models]\n`,
+  'profiles.yml': `shop:
+  target: warehouse
+  outputs:
+    warehouse:
+      type: postgres
+      host: "{{ env_var('DBT_HOST') }}"
+      port: "{{ env_var('DBT_PORT') | int }}"
+      user: "{{ env_var('DBT_USER') }}"
+      password: "{{ env_var('DBT_ENV_SECRET_PASSWORD') }}"
+      dbname: "{{ env_var('DBT_DBNAME') }}"
+      schema: "{{ env_var('DBT_SCHEMA') }}"
+      threads: 1
+`,
+  'models/sources.yml': `version: 2
+sources:
+  - name: airbyte_raw
+    schema: public
+    tables:
+      - name: _airbyte_raw_customers
+`,
+  'models/stg_customers.sql': MODEL,
+};
+
+const dbt = installedDbt();
+
+test.skipIf(dbt === null)(
+  "the guide's model runs on the raw table with dbt itself",
+  async () => {
+    await using server = await postgresContext();
+    const projects = mkdtempSync(join(tmpdir(), 'headrace-dbt-'));
+    try {
+      mkdirSync(join(projects, 'shop', 'models'), { recursive: true });
+      for (const [name, content] of Object.entries(FILES)) {
+        writeFileSync(join(projects, 'shop', name), content);
+      }
+      await query(
+        server,
+        `create table _airbyte_raw_customers (_airbyte_ab_id uuid primary key,
+         _airbyte_emitted_at timestamptz not null, _airbyte_data jsonb not null)`,
+      );
+      await query(
+        server,
+        `insert into _airbyte_raw_customers values (gen_random_uuid(), now(), $1)`,
+        [{ id: 1, name: 'Acme Corp', contact: { email: 'info@acme.com', phone: '+1234567890' } }],
+      );
+      const destination = {
+        host: server.host,
+        port: server.port,
+        username: 'postgres',
+        password: 'not-for-the-log',
+        database: 'postgres',
+        schema: 'public',
+      };
+      const lines: string[] = [];
+      await runDbt({ gitRepoUrl: 'shop', dbtArguments: 'run' }, destination, {
+        settings: { command: dbt, projects },
+        signal: new AbortController().signal,
+        log: (line) => Promise.resolve(void lines.push(line)),
+      });
+      expect(lines.join('\n')).toContain('PASS=1');
+      expect(lines.join('\n')).not.toContain('not-for-the-log');
+      expect(
+        await query(server, 'select customer_id, customer_name, email, phone from stg_customers'),
+      ).toEqual([
+        {
+          customer_id: '1',
+          customer_name: 'Acme Corp',
+          email: 'info@acme.com',
+          phone: '+1234567890',
+        },
+      ]);
+    } finally {
+      rmSync(projects, { recursive: true, force: true });
+    }
+  },
+  300_000,
+);
