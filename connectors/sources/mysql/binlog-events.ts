@@ -1,4 +1,5 @@
-import { zstdDecompressSync, inflateSync } from 'node:zlib';
+import { crc32, inflateSync, zstdDecompressSync } from 'node:zlib';
+import { PipelineError } from '../../../core/errors/pipeline-error.ts';
 import { protocolError } from './errors.ts';
 import { lengthAt, lengthBytes } from './packets.ts';
 
@@ -43,6 +44,20 @@ export interface EventHeader {
   /** End of the event in its file; 0 where the server does not know it. */
   logPos: number;
   flags: number;
+}
+
+export function emptyHeader(): EventHeader {
+  return { timestamp: 0, type: 0, serverId: 0, size: 0, logPos: 0, flags: 0 };
+}
+
+/** Where an event ends without its checksum, which is compared. */
+export function verifiedEnd(bytes: Buffer, start: number, end: number, checksums: boolean): number {
+  if (!checksums) return end;
+  const stop = end - 4;
+  if (crc32(bytes.subarray(start, stop)) !== bytes.readUInt32LE(stop)) {
+    throw new PipelineError('SRC_CONNECTION_LOST', 'an event of the log has a wrong checksum');
+  }
+  return stop;
 }
 
 export function readHeader(bytes: Buffer, pos: number, into: EventHeader): void {
@@ -177,6 +192,30 @@ export function readTaggedGtid(bytes: Buffer, pos: number, header: EventHeader):
   }
   const source = tag === '' ? uuidText(uuid) : `${uuidText(uuid)}:${tag}`;
   return { source, number, server: header.serverId, commitUs, standalone: false, prepared: false };
+}
+
+/** The end of an XA transaction's rows. */
+export interface XaPrepare {
+  readonly xid: string;
+  /** It is committed with this, and no second group decides over it. */
+  readonly onePhase: boolean;
+}
+
+export function xidOf(global: string, branch: string, format: string): string {
+  return `${global.toLowerCase()}.${branch.toLowerCase()}.${format}`;
+}
+
+export function readXaPrepare(bytes: Buffer, pos: number): XaPrepare {
+  const format = String(bytes.readInt32LE(pos + 1));
+  const data = pos + 13;
+  const middle = data + bytes.readInt32LE(pos + 5);
+  const end = middle + bytes.readInt32LE(pos + 9);
+  const xid = xidOf(
+    bytes.toString('hex', data, middle),
+    bytes.toString('hex', middle, end),
+    format,
+  );
+  return { xid, onePhase: bytes[pos] !== 0 };
 }
 
 export interface QueryEvent {

@@ -14,6 +14,7 @@ const HEARTBEAT_NS = 1_000_000_000;
 /** Reasons for not reading on, which may hold together. */
 export const HELD_BY_BUFFER = 1;
 export const HELD_BY_SCHEMA = 2;
+export const HELD_BY_PREPARED = 4;
 
 export interface BinlogHandler {
   /** One event, without the packet's first byte. */

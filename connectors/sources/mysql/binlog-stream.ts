@@ -1,18 +1,17 @@
-import { crc32 } from 'node:zlib';
-import { PipelineError, toPipelineError } from '../../../core/errors/pipeline-error.ts';
-import { OP_UPDATE } from '../../../schemas/envelope/change-decoder.ts';
-import { stopsStreamOnly, type EventWriter, type StreamLane } from '../../capture/event-writer.ts';
+import type { PipelineError } from '../../../core/errors/pipeline-error.ts';
+import type { EventWriter, StreamLane } from '../../capture/event-writer.ts';
 import type { Outbox } from '../../capture/outbox.ts';
 import * as binlog from './binlog-events.ts';
 import { logIncomplete, protocolError } from './errors.ts';
 import { gtidText } from './gtid-set.ts';
 import { PayloadEvents } from './payload-events.ts';
-import { placeText, type CaptureState, type Mark } from './position.ts';
-import { RowEvents } from './row-events.ts';
+import { placeOfText, placeText, type CaptureState, type Mark } from './position.ts';
+import { PreparedTransaction } from './prepared-transaction.ts';
 import { rowFormatOf, type RowFormat } from './row-formats.ts';
-import { readImages } from './row-images.ts';
 import { StatementEffects } from './statement-effects.ts';
 import { LogPlace } from './log-place.ts';
+import { xaDecision } from './statements.ts';
+import { TableRows } from './table-rows.ts';
 import { Tables, type KnownTable } from './tables.ts';
 import type { TransactionReplay } from './transaction-replay.ts';
 
@@ -27,6 +26,9 @@ export interface BinlogStreamOptions {
   readonly writer: EventWriter;
   /** Makes a new shape of a table ready; the session is held until it is done. */
   readonly compile: (table: KnownTable) => void;
+  /** Reads the rows of the XA transaction that was prepared at a place, then calls `preparedIsOver`;
+   * the session is held until then. */
+  readonly readPrepared: (place: bigint, xid: string) => void;
 }
 
 /**
@@ -38,7 +40,7 @@ export class BinlogStream {
   through: bigint;
   inTransaction = false;
   private readonly options: BinlogStreamOptions;
-  private readonly rows: RowEvents;
+  private readonly rows: TableRows;
   private readonly tables: Tables;
   private readonly statements: StatementEffects;
   private readonly place = new LogPlace();
@@ -57,15 +59,12 @@ export class BinlogStream {
     this.options = options;
     this.through = options.position;
     this.checksums = options.checksums;
-    this.rows = new RowEvents(options.writer);
     this.tables = new Tables(options.state, options.mariadb);
-    this.statements = new StatementEffects(
-      options.state,
-      options.writer,
-      this.tables,
-      (lane, error) => this.stop(lane, error),
-    );
-    this.header = { timestamp: 0, type: 0, serverId: 0, size: 0, logPos: 0, flags: 0 };
+    const { writer, replay, compile } = options;
+    const stop = (lane: StreamLane, error: PipelineError): void => this.stop(lane, error);
+    this.rows = new TableRows({ tables: this.tables, writer, replay, compile, stop });
+    this.statements = new StatementEffects(options.state, options.writer, this.tables, stop);
+    this.header = binlog.emptyHeader();
   }
 
   event(bytes: Buffer, start: number, end: number): void {
@@ -73,10 +72,7 @@ export class BinlogStream {
     if (end - start < binlog.HEADER_BYTES) throw protocolError('a truncated event');
     binlog.readHeader(bytes, start, header);
     if (header.type === binlog.FORMAT_DESCRIPTION) this.checksums = bytes[end - 5] === 1;
-    const stop = this.checksums ? end - 4 : end;
-    if (stop < end && crc32(bytes.subarray(start, stop)) !== bytes.readUInt32LE(stop)) {
-      throw new PipelineError('SRC_CONNECTION_LOST', 'an event of the log has a wrong checksum');
-    }
+    const stop = binlog.verifiedEnd(bytes, start, end, this.checksums);
     const body = start + binlog.HEADER_BYTES;
     if (this.place.moved(header, bytes, body, stop)) this.newFile();
     this.dispatch(bytes, body, stop);
@@ -126,7 +122,7 @@ export class BinlogStream {
       case binlog.EXECUTE_LOAD_QUERY:
         return this.statement(binlog.readQuery(bytes, body, end, type));
       case binlog.XA_PREPARE:
-        return this.commit();
+        return this.prepared(binlog.readXaPrepare(bytes, body));
       case binlog.TRANSACTION_PAYLOAD:
         this.payload = new PayloadEvents(binlog.openPayload(bytes, body, end));
         return;
@@ -169,6 +165,8 @@ export class BinlogStream {
 
   private statement(event: binlog.QueryEvent): void {
     const { text } = event;
+    const decision = xaDecision(text);
+    if (decision !== null) return this.decided(decision.xid, decision.commits);
     if (text === 'BEGIN') this.begun = true;
     else if (text === 'COMMIT') this.commit();
     else if (text === 'ROLLBACK') {
@@ -219,47 +217,67 @@ export class BinlogStream {
     outbox.seal({ position: this.through, committedAtMs: this.committedAtMs, chunk }, false);
   }
 
+  /** Rows that may still be rolled back are passed over: they are read again once they are committed. */
+  private get passing(): boolean {
+    return this.options.replay.delivered || this.undecided;
+  }
+
   private tableMap(bytes: Buffer, body: number, end: number): void {
-    if (this.options.replay.delivered) return;
-    const table = this.tables.described(bytes, body, end);
-    if (table !== null) this.options.compile(table);
+    if (!this.passing) this.rows.tableMap(bytes, body, end);
   }
 
   private rowEvent(format: RowFormat, bytes: Buffer, body: number, end: number): void {
-    const { op, extra, compressed, partialJson } = format;
     if (!this.inTransaction) throw protocolError('rows outside of a transaction');
-    const { replay, writer } = this.options;
-    if (replay.delivered) return;
-    const skipped = replay.passesOver(op, end - body);
-    if (skipped !== null) {
-      if (skipped >= 0) writer.seq = skipped;
-      return;
-    }
-    const table = this.tables.byId(bytes.readUIntLE(body, 6));
-    if (table === undefined) return;
-    const { lane } = table;
-    if (lane === null || lane.stopped || this.tables.copied(lane)) return;
-    const from = body + 8 + (extra ? bytes.readUInt16LE(body + 8) : 0);
-    try {
-      if (this.undecided) throw logIncomplete(lane.label, 'it was changed in an XA transaction');
-      const { codec, shape } = table;
-      if (codec === null || shape === null) throw protocolError(`rows of the unread ${lane.label}`);
-      const images = readImages(bytes, from, shape.columns, op === OP_UPDATE ? 2 : 1, lane.label);
-      const at = images.rowsAt;
-      const src = compressed ? binlog.uncompress(bytes, at, end) : bytes;
-      const logged = { lane, codec, shape, op, images, partialJson };
-      if (compressed) this.rows.rows(logged, src, 0, src.length);
-      else this.rows.rows(logged, src, at, end);
-    } catch (error) {
-      this.refused(lane, error);
-    }
+    if (!this.passing) this.rows.rowEvent(format, bytes, body, end);
   }
 
-  private refused(lane: StreamLane, error: unknown): void {
-    this.options.writer.rollback();
-    const failure = toPipelineError(error);
-    if (!stopsStreamOnly(failure)) throw failure;
-    this.stop(lane, failure);
+  private prepared({ xid, onePhase }: binlog.XaPrepare): void {
+    const { replay, state } = this.options;
+    if (onePhase && !replay.delivered) return this.options.readPrepared(this.start, xid);
+    // After a failover it is found again in the new server's log.
+    if (!onePhase && (!replay.delivered || state.prepared.has(xid))) {
+      state.prepared.set(xid, placeText(this.start));
+    }
+    this.commit();
+  }
+
+  private decided(xid: string, commits: boolean): void {
+    const { replay, state } = this.options;
+    const place = state.prepared.get(xid);
+    if (!commits || replay.delivered) return this.preparedIsOver(xid);
+    if (place !== undefined && place !== '') {
+      return this.options.readPrepared(placeOfText(place), xid);
+    }
+    for (const lane of state.lanes) {
+      if (lane.stopped || this.tables.copied(lane)) continue;
+      this.stop(
+        lane,
+        logIncomplete(
+          lane.label,
+          'an XA transaction was committed that had been prepared before the copy, so that its rows are not known',
+        ),
+      );
+    }
+    this.preparedIsOver(xid);
+  }
+
+  /** Reads a prepared transaction's rows as those of the transaction at hand; `done` is called at their
+   * end. */
+  preparedTransaction(compile: (table: KnownTable) => void, done: () => void): PreparedTransaction {
+    const { state, writer, replay, mariadb } = this.options;
+    // Ids of tables begin again with each start of the server: what they mean there is not what they
+    // mean here.
+    const tables = new Tables(state, mariadb);
+    tables.forgetPassedSnapshots(this.start);
+    const stop = (lane: StreamLane, error: PipelineError): void => this.stop(lane, error);
+    const rows = new TableRows({ tables, writer, replay, compile, stop });
+    return new PreparedTransaction(rows, this.checksums, done);
+  }
+
+  /** It is rolled back, or all its rows were read. */
+  preparedIsOver(xid: string): void {
+    this.options.state.prepared.delete(xid);
+    this.commit();
   }
 
   /** Stops one stream; the fact travels with the next batch, if need be with one of its own. */

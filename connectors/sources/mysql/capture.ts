@@ -5,6 +5,7 @@ import type { SourceOpenOptions } from '../../spi/source.ts';
 import {
   BinlogSession,
   HELD_BY_BUFFER,
+  HELD_BY_PREPARED,
   HELD_BY_SCHEMA,
   type BinlogHandler,
 } from './binlog-session.ts';
@@ -54,6 +55,8 @@ export class Capture {
   private readonly failed: (error: PipelineError) => void;
   private stream: BinlogStream | null = null;
   private session: BinlogSession | null = null;
+  /** Reads an XA transaction where it was prepared, while the session above is held. */
+  private prepared: BinlogSession | null = null;
   private snapshot: Snapshot | null = null;
   private timer: NodeJS.Timeout | null = null;
   private sealedAt = Date.now();
@@ -120,6 +123,7 @@ export class Capture {
       outbox,
       writer: this.writer,
       compile: (table) => this.errand(() => this.compile(table)),
+      readPrepared: (place, xid) => this.readPrepared(stream, place, xid),
     });
     this.stream = stream;
     const connection = await connect(parts.config);
@@ -160,7 +164,7 @@ export class Capture {
     // Only a transaction that alone is too large is cut (invariants 7 and 9).
     const between = this.schemaErrands === 0;
     if (stream.inTransaction && !outbox.sealed && between) stream.sealChunk();
-    this.session?.hold(HELD_BY_BUFFER);
+    this.reading?.hold(HELD_BY_BUFFER);
   }
 
   /** `next` took a batch: there is room again, or a large transaction's next piece can be cut. */
@@ -169,8 +173,10 @@ export class Capture {
     this.sealedAt = Date.now();
     const { outbox, open, wake } = this.parts;
     if (this.stream === null) return;
-    if (outbox.bytes < open.maxBufferedBytes) this.session?.release(HELD_BY_BUFFER);
-    else {
+    if (outbox.bytes < open.maxBufferedBytes) {
+      this.session?.release(HELD_BY_BUFFER);
+      this.prepared?.release(HELD_BY_BUFFER);
+    } else {
       this.limitBuffer(this.stream);
       if (outbox.ready) wake();
     }
@@ -182,19 +188,63 @@ export class Capture {
     return this.stream.through > this.handed ? this.stream.through : this.handed;
   }
 
+  private get reading(): BinlogSession | null {
+    return this.prepared ?? this.session;
+  }
+
   private schemaErrands = 0;
 
   /** Work that the events behind it must wait for. The socket is not read meanwhile. */
   private errand(work: () => Promise<void>): void {
+    const { reading } = this;
     this.schemaErrands++;
-    this.session?.hold(HELD_BY_SCHEMA);
+    reading?.hold(HELD_BY_SCHEMA);
     void work().then(
       () => {
         this.schemaErrands--;
-        if (this.schemaErrands === 0) this.session?.release(HELD_BY_SCHEMA);
+        if (this.schemaErrands === 0) reading?.release(HELD_BY_SCHEMA);
       },
       (error: unknown) => this.failed(toPipelineError(error)),
     );
+  }
+
+  private readPrepared(stream: BinlogStream, place: bigint, xid: string): void {
+    this.session?.hold(HELD_BY_PREPARED);
+    void this.openPrepared(stream, place, xid).catch((error: unknown) =>
+      this.failed(toPipelineError(error)),
+    );
+  }
+
+  private async openPrepared(stream: BinlogStream, place: bigint, xid: string): Promise<void> {
+    const { config, state, open } = this.parts;
+    const reader = stream.preparedTransaction(
+      (table) => this.errand(() => this.compile(table)),
+      () => this.preparedRead(stream, xid),
+    );
+    const connection = await connect(config);
+    const session = new BinlogSession(
+      connection,
+      {
+        event: (bytes, start, end) => reader.event(bytes, start, end),
+        more: () => reader.more(),
+        chunkDone: () => this.chunkDone(stream),
+        failed: this.failed,
+      },
+      SILENCE_MS,
+    );
+    this.prepared = session;
+    if (this.closed) return session.close();
+    // Under a number of its own: the server ends the older one of two sessions with the same.
+    const file = fileName(state.base, place);
+    await session.start(`${open.sourceId}:prepared`, file, Number(place & 0xffffffffn));
+  }
+
+  private preparedRead(stream: BinlogStream, xid: string): void {
+    this.prepared?.close();
+    this.prepared = null;
+    stream.preparedIsOver(xid);
+    this.chunkDone(stream);
+    this.session?.release(HELD_BY_PREPARED);
   }
 
   private async compile(table: KnownTable): Promise<void> {
@@ -239,6 +289,7 @@ export class Capture {
     if (this.timer !== null) clearInterval(this.timer);
     this.snapshot?.cancel();
     this.session?.close();
+    this.prepared?.close();
     await this.parts.sql.close();
   }
 }

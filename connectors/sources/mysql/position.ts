@@ -66,6 +66,9 @@ export interface MysqlDetails {
   /** By stream label, `database.table`. */
   readonly streams: Readonly<Record<string, StreamMark>>;
   readonly chunk?: ChunkMark;
+  /** XA transactions of which it is open whether they are committed: where each one's rows lie, by its
+   * id; an empty text when that is another server's place. */
+  readonly prepared?: Readonly<Record<string, string>>;
   /** Since a failover, as long as it matters. */
   readonly elsewhere?: ElsewhereMark;
 }
@@ -85,6 +88,7 @@ export class CaptureState extends StreamStates<StreamMark> {
   gtids: GtidSet;
   anchor: Anchor | null;
   readonly elsewhere: ReadElsewhere | null;
+  readonly prepared: Map<string, string>;
 
   constructor(options: {
     epoch: number;
@@ -93,6 +97,7 @@ export class CaptureState extends StreamStates<StreamMark> {
     gtids: GtidSet;
     anchor: Anchor | null;
     elsewhere: ReadElsewhere | null;
+    prepared: ReadonlyMap<string, string>;
     lanes: readonly StreamLane[];
     marks: Readonly<Record<string, StreamMark>>;
   }) {
@@ -103,6 +108,7 @@ export class CaptureState extends StreamStates<StreamMark> {
     this.gtids = options.gtids;
     this.anchor = options.anchor;
     this.elsewhere = options.elsewhere;
+    this.prepared = new Map(options.prepared);
   }
 
   at(mark: PositionMark): SourceState {
@@ -115,6 +121,7 @@ export class CaptureState extends StreamStates<StreamMark> {
       streams: this.marks,
       ...(mark.chunk === null ? {} : { chunk: mark.chunk }),
       ...(elsewhere === null ? {} : { elsewhere }),
+      ...(this.prepared.size === 0 ? {} : { prepared: Object.fromEntries(this.prepared) }),
     };
     return { position: placeText(mark.position), epoch: this.epoch, details: { ...details } };
   }

@@ -110,6 +110,9 @@ export async function openReader(options: SourceOpenOptions): Promise<MysqlReade
       gtids: new GtidSet(server.mariadb, stored?.gtids ?? ''),
       anchor: moved ? null : (stored?.anchor ?? null),
       elsewhere: elsewhere === null ? null : new ReadElsewhere(server.mariadb, elsewhere),
+      prepared: new Map(
+        Object.entries(stored?.prepared ?? {}).map(([xid, place]) => [xid, moved ? '' : place]),
+      ),
       lanes,
       marks: moved ? marksOnNewServer(copies.marks, position ?? 0n) : copies.marks,
     });

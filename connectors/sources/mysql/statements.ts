@@ -1,3 +1,5 @@
+import { xidOf } from './binlog-events.ts';
+
 /** What the text of a logged statement does to tables; rows do not come this way. */
 export type TableEffect =
   | { readonly effect: 'truncate' | 'drop' | 'partition'; readonly table: string }
@@ -85,6 +87,16 @@ export function renamedAway(effects: readonly TableEffect[]): string[] {
     away.delete(each.to);
   }
   return [...away];
+}
+
+const XA_DECISION = /^XA\s+(COMMIT|ROLLBACK)\s+X'([0-9a-f]*)',\s*X'([0-9a-f]*)',\s*(-?\d+)/i;
+
+/** What becomes of an XA transaction that was prepared before; null for any other statement. */
+export function xaDecision(text: string): { commits: boolean; xid: string } | null {
+  const found = XA_DECISION.exec(text);
+  if (found === null) return null;
+  const [, what = '', global = '', branch = '', format = ''] = found;
+  return { commits: /^commit$/i.test(what), xid: xidOf(global, branch, format) };
 }
 
 const CHANGES_ROWS = /^(INSERT|UPDATE|DELETE|REPLACE|LOAD|WITH)\b/i;

@@ -13,6 +13,7 @@ import {
   type SqlClient,
 } from './mysql-harness.ts';
 import type { ServerKind } from './value-zoo.ts';
+import { xaTests } from './xa-tests.ts';
 
 /** What only the binary log has; the conformance suite tests what every source promises. */
 export function captureSuite(
@@ -204,6 +205,15 @@ export function captureSuite(
       const pad = run.events('shop.loaded').at(-1)?.after?.['pad'];
       expect(pad === '0123456789'.repeat(2 * 1024 * 1024)).toBe(true);
       await run.close();
+    });
+
+    xaTests({
+      server: () => server,
+      sql: () => sql,
+      async reconnect() {
+        sql.close();
+        sql = await sqlClient(server);
+      },
     });
 
     it('warns of cascades that are not logged, and refuses MyISAM by name', async () => {

@@ -1,0 +1,79 @@
+import { toPipelineError } from '../../../core/errors/pipeline-error.ts';
+import type { PipelineError } from '../../../core/errors/pipeline-error.ts';
+import { OP_UPDATE } from '../../../schemas/envelope/change-decoder.ts';
+import { stopsStreamOnly, type EventWriter, type StreamLane } from '../../capture/event-writer.ts';
+import { uncompress } from './binlog-events.ts';
+import { protocolError } from './errors.ts';
+import { RowEvents } from './row-events.ts';
+import type { RowFormat } from './row-formats.ts';
+import { readImages } from './row-images.ts';
+import type { KnownTable, Tables } from './tables.ts';
+import type { TransactionReplay } from './transaction-replay.ts';
+
+export interface TableRowsOptions {
+  readonly tables: Tables;
+  readonly writer: EventWriter;
+  readonly replay: TransactionReplay;
+  /** Makes a new shape of a table ready; the session is held until it is done. */
+  readonly compile: (table: KnownTable) => void;
+  readonly stop: (lane: StreamLane, error: PipelineError) => void;
+}
+
+/** The rows of a transaction that is delivered: what the log says of tables, and of changes in them. */
+export class TableRows {
+  private readonly options: TableRowsOptions;
+  private readonly rows: RowEvents;
+
+  constructor(options: TableRowsOptions) {
+    this.options = options;
+    this.rows = new RowEvents(options.writer);
+  }
+
+  tableMap(bytes: Buffer, body: number, end: number): void {
+    const table = this.options.tables.described(bytes, body, end);
+    if (table !== null) this.options.compile(table);
+  }
+
+  rowEvent(format: RowFormat, bytes: Buffer, body: number, end: number): void {
+    const { replay, writer, tables } = this.options;
+    const skipped = replay.passesOver(format.op, end - body);
+    if (skipped !== null) {
+      if (skipped >= 0) writer.seq = skipped;
+      return;
+    }
+    const table = tables.byId(bytes.readUIntLE(body, 6));
+    if (table === undefined) return;
+    const { lane } = table;
+    if (lane === null || lane.stopped || tables.copied(lane)) return;
+    try {
+      this.changes(format, table, lane, bytes, body, end);
+    } catch (error) {
+      this.refused(lane, error);
+    }
+  }
+
+  private changes(
+    format: RowFormat,
+    { codec, shape }: KnownTable,
+    lane: StreamLane,
+    bytes: Buffer,
+    body: number,
+    end: number,
+  ): void {
+    const { op, extra, compressed, partialJson } = format;
+    if (codec === null || shape === null) throw protocolError(`rows of the unread ${lane.label}`);
+    const from = body + 8 + (extra ? bytes.readUInt16LE(body + 8) : 0);
+    const images = readImages(bytes, from, shape.columns, op === OP_UPDATE ? 2 : 1, lane.label);
+    const logged = { lane, codec, shape, op, images, partialJson };
+    if (!compressed) return this.rows.rows(logged, bytes, images.rowsAt, end);
+    const src = uncompress(bytes, images.rowsAt, end);
+    this.rows.rows(logged, src, 0, src.length);
+  }
+
+  private refused(lane: StreamLane, error: unknown): void {
+    this.options.writer.rollback();
+    const failure = toPipelineError(error);
+    if (!stopsStreamOnly(failure)) throw failure;
+    this.options.stop(lane, failure);
+  }
+}
