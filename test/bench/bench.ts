@@ -4,6 +4,7 @@ import { latency } from './latency.ts';
 import { mysqlParser } from './mysql-parser.ts';
 import { snapshot } from './snapshot.ts';
 import { topics } from './topics.ts';
+import { verify } from './verify.ts';
 
 /** `npm run bench -- <name>`: measurements on real servers. The last line is one JSON object. */
 const BENCHES: Readonly<Record<string, () => Promise<Record<string, unknown>>>> = {
@@ -15,6 +16,7 @@ const BENCHES: Readonly<Record<string, () => Promise<Record<string, unknown>>>> 
   snapshot,
   'mysql-parser': mysqlParser,
   topics,
+  verify,
 };
 
 const name = process.argv[2] ?? '';
