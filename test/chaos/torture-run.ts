@@ -35,8 +35,10 @@ export interface TortureOptions {
   readonly seed: number;
   /** Instead of the seed's schedule. */
   readonly schedule?: readonly Fault[];
-  /** Extra settings of Headrace's processes: a planted bug. */
+  /** Extra settings of Headrace's processes. */
   readonly environment?: Readonly<Record<string, string>>;
+  /** Runs beside the faults of each window. */
+  disturb?(rig: Rig, fleet: Fleet): Promise<void>;
   report(line: string): void;
 }
 
@@ -104,7 +106,7 @@ async function tortureRig(
   const findings: Findings = { stuck: 0, problems: [], barrierMs: [] };
   await calm(rig, connections, findings, options);
   const workload = new Workload(rig.source, options.seed);
-  const watch = new Watch(rig, sourceId, 'mirror.pulse');
+  const watch = new Watch(rig, sourceId, 'mirror.pulse', 'mirror.counter');
   workload.start();
   watch.start();
   const injected: InjectedFault[] = [];
@@ -112,7 +114,10 @@ async function tortureRig(
   const last = Math.max(0, ...schedule.map((fault) => fault.atMs));
   for (let from = 0; from <= last; from += windowMs) {
     const due = schedule.filter(({ atMs }) => atMs >= from && atMs < from + windowMs);
-    await stress(fleet, due, from, { injected, stops, report: options.report });
+    await Promise.all([
+      stress(fleet, due, from, { injected, stops, report: options.report }),
+      options.disturb?.(rig, fleet),
+    ]);
     await until(
       'what is written after the last fault',
       async () => injected.every((fault) => watch.recoveryMs(fault) !== null),

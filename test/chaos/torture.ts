@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
+import { plantedRuns } from './planted.ts';
 import { torture } from './torture-run.ts';
 import type { Fault } from './fault-schedule.ts';
 
@@ -8,14 +9,23 @@ import type { Fault } from './fault-schedule.ts';
  * processes, and compares everything with the truth. The schedule is printed first;
  * `--schedule FILE` replays one (the printed line). The last line is one JSON object; exit 1 unless
  * its six counts are zero.
+ *
+ * `--planted` puts ten bugs into the program, one after the other, each of which must show under one
+ * of five seeds: `10/10`. `--only 3,8` takes some of them; `--control` does the same to the program as
+ * it is, and nothing may show.
  */
 const { values } = parseArgs({
   options: {
     minutes: { type: 'string', default: '2' },
     seed: { type: 'string', default: String(Date.now() % 1_000_000) },
     schedule: { type: 'string' },
+    planted: { type: 'boolean', default: false },
+    only: { type: 'string' },
+    control: { type: 'boolean', default: false },
   },
 });
+const say = (line: string): boolean => process.stdout.write(`${line}\n`);
+if (values.planted) process.exit(await plantedBugs());
 const schedule =
   values.schedule === undefined
     ? undefined
@@ -25,9 +35,21 @@ const result = await torture({
   minutes: Number(values.minutes),
   seed,
   ...(schedule === undefined ? {} : { schedule }),
-  report: (line) => process.stdout.write(`${line}\n`),
+  report: say,
 });
-process.stdout.write(`${JSON.stringify({ seed, ...result })}\n`);
+say(JSON.stringify({ seed, ...result }));
 const { lost, duplicated, reordered, wrong, torn, stuck, acknowledgedTooEarly } = result;
 const bad = [lost, duplicated, reordered, wrong, torn, stuck, Number(acknowledgedTooEarly)];
 process.exit(bad.every((count) => count === 0) ? 0 : 1);
+
+async function plantedBugs(): Promise<number> {
+  const only = values.only?.split(',').map(Number);
+  const { bugs, caught } = await plantedRuns({
+    control: values.control,
+    report: say,
+    ...(only === undefined ? {} : { only }),
+  });
+  const count = Object.values(caught).filter((seed) => seed !== null).length;
+  say(JSON.stringify({ planted: `${count}/${bugs}`, control: values.control, caught }));
+  return count === (values.control ? 0 : bugs) ? 0 : 1;
+}

@@ -29,14 +29,17 @@ export class Watch {
   private readonly rig: Rig;
   private readonly sourceId: string;
   private readonly table: string;
+  private readonly counters: string;
   private readonly seen: Sighting[] = [];
   private readonly running: Promise<void>[] = [];
   private ended = false;
 
-  constructor(rig: Rig, sourceId: string, table: string) {
+  /** `table` has the row that tells the time, `counters` rows of which each only grows. */
+  constructor(rig: Rig, sourceId: string, table: string, counters: string) {
     this.rig = rig;
     this.sourceId = sourceId;
     this.table = table;
+    this.counters = counters;
   }
 
   start(): void {
@@ -56,14 +59,16 @@ export class Watch {
 
   private async watchPulse(): Promise<void> {
     let last = -1;
-    await this.sampling(100, 'target', async (client) => {
-      const { rows } = await client.query<{ v: string; at_ms: string }>(
-        `select v, at_ms from ${this.table}`,
+    let lastSum = -1;
+    await this.sampling(50, 'target', async (client) => {
+      const { rows } = await client.query<{ v: string; at_ms: string; sum: string | null }>(
+        `select v, at_ms, (select sum(v) from ${this.counters}) as sum from ${this.table}`,
       );
       const [row] = rows;
       if (row === undefined) return;
       this.figures.samples++;
-      if (Number(row.v) < last) this.figures.wentBack++;
+      if (Number(row.v) < last || Number(row.sum) < lastSum) this.figures.wentBack++;
+      lastSum = Number(row.sum);
       if (Number(row.v) > last) {
         this.seen.push({ seenAt: Date.now(), writtenAt: Number(row.at_ms) });
       }
