@@ -59,30 +59,38 @@ export class RangeDelivery {
 
   /** Where the chain of claims stands. Parts that an interrupted upload left are removed. */
   async open(): Promise<ChainState> {
-    const state = await this.chain.load();
+    const state = await this.state();
     const { tail, finished } = state;
-    if (tail === null) {
-      await this.refuseOrphans();
-      return state;
-    }
+    if (tail === null) return state;
     this.chainEnd = finished ? tail.end : tail.previousEnd;
     for (const { key } of finished ? [] : tail.files) await this.context.store.abortUploads(key);
     return state;
   }
 
   /** Files of this partition without claims: someone removed the claims, and to begin again from the
-   * topic's start would write every row a second time. */
-  private async refuseOrphans(): Promise<void> {
+   * topic's start would write every row a second time. A claim comes before its files, so another
+   * instance's that were made just now are no such files when one looks for claims once more. */
+  private async state(): Promise<ChainState> {
+    const state = await this.chain.load();
+    if (state.tail !== null) return state;
+    const key = await this.anyFile();
+    if (key === null) return state;
+    const again = await this.chain.load();
+    if (again.tail !== null) return again;
+    const label = streamLabel(this.target.stream.stream);
+    throw new PipelineError(
+      'DST_STATE_LOST',
+      `the bucket holds files of stream ${label} but no record of what they contain (folder _headrace)`,
+      { details: { stream: label, key } },
+    );
+  }
+
+  private async anyFile(): Promise<string | null> {
     const { settings, store } = this.context;
     for await (const key of store.list(streamPrefix(settings, this.target))) {
-      if (!key.includes(`${this.mark}-`)) continue;
-      const label = streamLabel(this.target.stream.stream);
-      throw new PipelineError(
-        'DST_STATE_LOST',
-        `the bucket holds files of stream ${label} but no record of what they contain (folder _headrace)`,
-        { details: { stream: label, key } },
-      );
+      if (key.includes(`${this.mark}-`)) return key;
     }
+    return null;
   }
 
   async deliver(sealed: SealedRange): Promise<void> {
