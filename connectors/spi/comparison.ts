@@ -87,3 +87,43 @@ export type OpenDestinationTable = (options: {
   readonly stream: DestinationStream;
   readonly compared: ComparedTable;
 }) => Promise<DestinationTable>;
+
+/** A row of a copy that has one per event, named by its event's place in the topic; partition -1 for a
+ * row that is of no event of the topic. */
+export interface AppendedRow {
+  readonly partition: number;
+  readonly offset: number;
+  /** Epoch, position and ordinal of the event, and whether it is a delete: see `eventIdentity`. */
+  readonly identity: string;
+}
+
+export interface AppendedView {
+  /** By partition, the offset below which every event is durable in the copy. */
+  readonly ends: ReadonlyMap<number, number>;
+  /** All rows, in any order; may be asked for again. */
+  rows(): AsyncIterable<readonly AppendedRow[]>;
+}
+
+export interface AppendedCopy {
+  look<T>(work: (view: AppendedView) => Promise<T>): Promise<T>;
+  close(): Promise<void>;
+}
+
+/** Throws VFY_UNSUPPORTED where the destination does not keep one row per event. */
+export type OpenAppendedCopy = (options: {
+  readonly config: Record<string, unknown>;
+  readonly connectionId: string;
+  readonly topic: string;
+  readonly partitions: readonly number[];
+  readonly stream: DestinationStream;
+  readonly scratchFolder: string;
+}) => Promise<AppendedCopy>;
+
+export function eventIdentity(
+  epoch: unknown,
+  lsn: unknown,
+  seq: unknown,
+  deleted: boolean,
+): string {
+  return `${String(epoch)}/${String(lsn)}/${String(seq)}${deleted ? '/d' : ''}`;
+}

@@ -1,7 +1,7 @@
 import type { StreamId } from '../../schemas/catalog/stream-id.ts';
 import type { ChangeSchema, KeySchema } from '../../schemas/envelope/change-decoder.ts';
 import type { RecordView } from '../../schemas/envelope/record-view.ts';
-import type { OpenDestinationTable } from './comparison.ts';
+import type { OpenAppendedCopy, OpenDestinationTable } from './comparison.ts';
 import type { CheckResult, ConnectorSpec } from './connector.ts';
 
 /**
@@ -115,4 +115,6 @@ export interface Destination {
   open(options: DestinationOpenOptions): Promise<DestinationWriter>;
   /** Opens a deduped copy to be compared with its source. */
   readonly openTable?: OpenDestinationTable;
+  /** Opens a copy with a row per event to be compared with the topic. */
+  readonly openAppended?: OpenAppendedCopy;
 }

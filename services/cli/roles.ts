@@ -137,7 +137,6 @@ function alertsService({ settings, log, store, owner }: Program): Service {
 }
 
 function makeApi({ settings, log, store, kafka }: Program): Service {
-  const { topicPrefix } = settings;
   return apiService({
     settings,
     store,
@@ -145,7 +144,7 @@ function makeApi({ settings, log, store, kafka }: Program): Service {
     rules: new OutgoingRules(settings.outgoingAllow),
     ...(kafka.schemaLog === null ? {} : { registry: kafka.schemaLog }),
     verify: (connectionId) =>
-      verifyConnection({ work: store.work, connectors, kafka, topicPrefix }, connectionId),
+      verifyConnection({ ...settings, work: store.work, connectors, kafka }, connectionId),
     logger: log.child({ role: 'api' }),
   });
 }

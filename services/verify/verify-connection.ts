@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import type { Connectors } from '../../connectors/registry.ts';
 import type { KeyText } from '../../connectors/spi/comparison.ts';
 import type { Destination, DestinationStream } from '../../connectors/spi/destination.ts';
@@ -10,6 +11,7 @@ import { streamLabel } from '../../schemas/catalog/stream-id.ts';
 import type { KafkaClient } from '../../topics/kafka-client.ts';
 import { streamTopic } from '../../topics/naming.ts';
 import { CatchUp } from './caught-up.ts';
+import { compareEvents } from './event-comparison.ts';
 import type { Fault } from './suspects.ts';
 import { compareTables, type TableFindings } from './table-comparison.ts';
 
@@ -18,6 +20,8 @@ export interface VerifyOptions {
   readonly connectors: Connectors;
   readonly kafka: KafkaClient;
   readonly topicPrefix: string;
+  /** HEADRACE_HOME; files that are compared lie below it for a while. */
+  readonly home: string;
 }
 
 /** What was found of one stream. Keys are arrays of the key's cells as text. */
@@ -89,12 +93,58 @@ async function compareStream(
   context: Verification,
   stream: ConnectionStreamWork,
 ): Promise<TableFindings> {
+  const { loaded, source } = context;
+  if (!loaded.source.hasLog(source.config)) {
+    throw unsupported(
+      stream,
+      `what is read without a log from this ${loaded.source.spec.title} source`,
+    );
+  }
+  switch (stream.mode) {
+    case 'append':
+      return compareAppended(context, stream);
+    case 'append_dedup':
+      return compareDeduped(context, stream);
+    case 'overwrite':
+      throw unsupported(stream, 'a copy that is replaced whole');
+  }
+}
+
+/** A row per event, against the topic. */
+async function compareAppended(
+  { connection, loaded, kafka, topicPrefix, home }: Verification,
+  stream: ConnectionStreamWork,
+): Promise<TableFindings> {
+  const { openAppended, spec } = loaded.destination;
+  if (openAppended === undefined) {
+    throw unsupported(stream, `its copy in a ${spec.title} destination`);
+  }
+  const topic = streamTopic(topicPrefix, connection.sourceName, stream);
+  const bounds = await kafka.admin.bounds(topic);
+  const copy = await openAppended({
+    config: connection.config,
+    connectionId: connection.connectionId,
+    topic,
+    partitions: bounds.map(({ partition }) => partition),
+    stream: destinationStream(stream),
+    scratchFolder: join(home, 'scratch'),
+  });
+  try {
+    return await copy.look((view) => compareEvents(kafka, topic, view));
+  } finally {
+    await copy.close();
+  }
+}
+
+/** A row per key, against the source. */
+async function compareDeduped(
+  context: Verification,
+  stream: ConnectionStreamWork,
+): Promise<TableFindings> {
   const { connection, source, loaded, kafka } = context;
   const { source: from, destination: to } = loaded;
-  if (stream.mode === 'append') throw unsupported(stream, 'it is appended to');
-  if (from.openTable === undefined || !from.hasLog(source.config)) {
-    throw unsupported(stream, `what comes from this ${from.spec.title} source`);
-  }
+  if (from.openTable === undefined)
+    throw unsupported(stream, `a table of a ${from.spec.title} source`);
   if (to.openTable === undefined)
     throw unsupported(stream, `its copy in a ${to.spec.title} destination`);
   const topic = streamTopic(context.topicPrefix, connection.sourceName, stream);

@@ -1,13 +1,18 @@
 import { execFile } from 'node:child_process';
 import { setTimeout as delay } from 'node:timers/promises';
+import { DeleteObjectCommand, ListObjectsV2Command } from '@aws-sdk/client-s3';
 import type pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { LocalServer } from '../../deploy/local/local-server.ts';
 import {
+  BUCKET,
   cdcSourceConfig,
   connectTo,
   createConnection,
   createDestination,
   createSource,
+  objectStore,
+  parquetConfig,
   postgresConfig,
   query,
   startRig,
@@ -55,9 +60,11 @@ const HOSTILE = (database: string, zone: string): string =>
 describe('headrace verify', () => {
   let rig: Rig;
   let connectionId: string;
+  let historyId: string;
+  let lakeId: string;
 
   beforeAll(async () => {
-    rig = await startRig();
+    rig = await startRig({ withMinio: true });
     await query(rig.source, HOSTILE('postgres', 'America/New_York'));
     await query(rig.target, HOSTILE('postgres', 'Asia/Kathmandu'));
     await query(rig.source, TABLES);
@@ -66,8 +73,23 @@ describe('headrace verify', () => {
     connectionId = await createConnection(rig, sourceId, destinationId, (_, keyed) =>
       keyed ? 'append_dedup' : null,
     );
-    expect((await sync(rig, connectionId)).job.status).toBe('succeeded');
-  }, 120_000);
+    await query(rig.target, 'create schema history');
+    const history = { ...postgresConfig(rig.target), schema: 'history' };
+    const appended = (stream: string): 'append' | null =>
+      ['words', 'log'].includes(stream) ? 'append' : null;
+    historyId = await createConnection(
+      rig,
+      sourceId,
+      await createDestination(rig, 'postgres', history),
+      appended,
+    );
+    const lake = { ...parquetConfig(rig.minio as LocalServer), rotation_seconds: 2 };
+    const lakeDestination = await createDestination(rig, 's3', lake);
+    lakeId = await createConnection(rig, sourceId, lakeDestination, appended);
+    for (const id of [connectionId, historyId, lakeId]) {
+      expect((await sync(rig, id)).job.status).toBe('succeeded');
+    }
+  }, 240_000);
 
   afterAll(() => rig[Symbol.asyncDispose]());
 
@@ -122,12 +144,54 @@ describe('headrace verify', () => {
     }
   }, 500_000);
 
+  it('compares what is appended with the topic: tables and Parquet files', async () => {
+    await query(rig.source, `DELETE FROM words WHERE word LIKE 'É%'`);
+    await query(rig.source, `INSERT INTO log SELECT 'line ' || i FROM generate_series(1, 1500) i`);
+    for (const id of [historyId, lakeId]) {
+      expect((await sync(rig, id)).job.status).toBe('succeeded');
+      const equal = await verify(id);
+      expect(equal, equal.out + equal.err).toMatchObject({ exit: 0 });
+      expect(verdictsOf(equal.out).get('public.log')?.rows).toBe(1500);
+    }
+    await query(
+      rig.target,
+      `DELETE FROM history.log WHERE line = 'line 7';
+       INSERT INTO history.log SELECT * FROM history.log WHERE line = 'line 9';
+       UPDATE history.words SET _ab_cdc_deleted_at = NULL WHERE _ab_cdc_deleted_at IS NOT NULL AND word = 'É5'`,
+    );
+    const damaged = await verify(historyId);
+    const found = verdictsOf(damaged.out);
+    expect(damaged.exit, damaged.out + damaged.err).toBe(1);
+    expect(found.get('public.log')).toMatchObject({ different: [], unsettled: [] });
+    expect(found.get('public.log')?.missing).toHaveLength(1);
+    expect(found.get('public.log')?.extra).toHaveLength(1);
+    expect(found.get('public.words')).toMatchObject({ missing: [], extra: [] });
+    expect(found.get('public.words')?.different).toHaveLength(1);
+    await removeOneFile(rig, 'log');
+    const torn = await verify(lakeId);
+    expect(torn.exit, torn.out + torn.err).toBe(1);
+    expect(verdictsOf(torn.out).get('public.log')?.missing.length).toBeGreaterThan(0);
+    expect(verdictsOf(torn.out).get('public.words')).toMatchObject({ missing: [], extra: [] });
+  }, 300_000);
+
   it('says by code what it cannot compare', async () => {
     const unknown = await verify('00000000-0000-4000-8000-000000000000');
     expect(unknown.err).toContain('API_NOT_FOUND');
     expect(unknown.exit).toBe(1);
   }, 60_000);
 });
+
+async function removeOneFile(rig: Rig, stream: string): Promise<void> {
+  const objects = objectStore(rig.minio as LocalServer);
+  const { Contents = [] } = await objects.send(
+    new ListObjectsV2Command({ Bucket: BUCKET, Prefix: 'data/' }),
+  );
+  const key = Contents.map(({ Key }) => Key as string).find(
+    (each) => each.includes(`/${stream}/`) && each.endsWith('.parquet'),
+  );
+  await objects.send(new DeleteObjectCommand({ Bucket: BUCKET, Key: key as string }));
+  objects.destroy();
+}
 
 /** Rows that no writer touches. */
 const DAMAGE = `
@@ -152,14 +216,14 @@ async function startWriters(rig: Rig): Promise<{ stop(): Promise<void> }> {
     }
   };
   const all = [
-    each(`UPDATE numbers SET n = n + $1 WHERE id = 1`, 20),
+    each(`UPDATE numbers SET n = n + $1 WHERE id = 1`, 40),
     each(
       `UPDATE numbers SET d = d + 1 WHERE id IN (2 + $1::int * 37 % 1900, 3 + $1::int * 53 % 1900)`,
-      50,
+      150,
     ),
     each(
       `WITH d AS (DELETE FROM words WHERE weight = 1 + $1::int % 1500) INSERT INTO words VALUES ('new' || $1::int, 3000)`,
-      50,
+      150,
     ),
   ];
   return {

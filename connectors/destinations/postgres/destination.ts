@@ -2,6 +2,7 @@ import { PipelineError } from '../../../core/errors/pipeline-error.ts';
 import { streamLabel } from '../../../schemas/catalog/stream-id.ts';
 import type { Destination } from '../../spi/destination.ts';
 import { checkTarget } from './check.ts';
+import { openAppendedTable } from './appended-copy.ts';
 import { openDestinationTable } from './compared-copy.ts';
 import { parseConfig } from './config.ts';
 import { OFFSETS_TABLE, SHAPES_TABLE } from './identifiers.ts';
@@ -40,6 +41,7 @@ export const destination: Destination = {
     return new PostgresWriter(options, parseConfig(options.config), DEFAULT_LIMITS);
   },
   openTable: openDestinationTable,
+  openAppended: openAppendedTable,
 };
 
 function invalid(stream: string, what: string): PipelineError {

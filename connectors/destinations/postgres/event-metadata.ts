@@ -18,6 +18,12 @@ export class EventIds {
     this.middle = (murmur2(reversed, 0, reversed.length) & ~0xf000) | 0x8000;
   }
 
+  /** The first sixteen hexadecimal digits of every id of the partition. */
+  get prefix(): string {
+    const digits = (part: number): string => (part >>> 0).toString(16).padStart(8, '0');
+    return digits(this.high) + digits(this.middle);
+  }
+
   writeCell(out: BinaryWriter, offset: number): void {
     out.ensure(20);
     out.int32(16);
@@ -26,6 +32,13 @@ export class EventIds {
     out.int32((0x80000000 | Math.floor(offset / 0x100000000)) >>> 0);
     out.int32(offset >>> 0);
   }
+}
+
+/** An id's prefix and offset. */
+export function partsOfEventId(uuid: string): { prefix: string; offset: number } {
+  const digits = uuid.replaceAll('-', '');
+  const offset = BigInt(`0x${digits.slice(16)}`) & 0x3fff_ffff_ffff_ffffn;
+  return { prefix: digits.slice(0, 16), offset: Number(offset) };
 }
 
 export interface EventStamp {

@@ -1,6 +1,7 @@
 import { PipelineError } from '../../../core/errors/pipeline-error.ts';
 import { streamLabel } from '../../../schemas/catalog/stream-id.ts';
 import type { Destination } from '../../spi/destination.ts';
+import { openAppendedFiles } from './appended-files.ts';
 import { check } from './check.ts';
 import { dataKey, ownerMark } from './object-key.ts';
 import { openStore } from './open-store.ts';
@@ -32,4 +33,5 @@ export const destination: Destination = {
     const settings = readSettings(options.config);
     return S3Writer.open(options, settings, openStore(settings, options.signal));
   },
+  openAppended: openAppendedFiles,
 };

@@ -176,6 +176,13 @@ export class RowIds {
     );
   }
 
+  /** The offset of an id of this partition; null for any other id. */
+  offsetOf(id: string): number | null {
+    const start = this.template.length - OFFSET_DIGITS;
+    const isOurs = id.slice(0, start) === Buffer.from(this.template).toString('latin1', 0, start);
+    return isOurs ? Number.parseInt(id.slice(start), 16) : null;
+  }
+
   of(offset: number): Uint8Array {
     const id = new Uint8Array(this.template);
     let rest = offset;

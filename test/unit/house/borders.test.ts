@@ -24,6 +24,7 @@ const DRIVERS: Record<string, readonly string[]> = {
   mongodb: ['connectors/sources/mongodb'],
   '@aws-sdk/client-s3': ['connectors/destinations/s3'],
   '@aws-sdk/lib-storage': ['connectors/destinations/s3'],
+  hyparquet: ['connectors/destinations/s3'],
   'hyparquet-writer': ['connectors/destinations/s3'],
   avsc: ['schemas'],
   fastify: ['services'],
