@@ -139,6 +139,13 @@ export const ERROR_CODES = {
     http: 422,
     fix: 'Correct the stream, mode, name or schedule of the connection named in the message.',
   },
+  API_STATE_READ_ONLY: {
+    reaction: 'hold',
+    origin: 'airbyte_platform',
+    type: 'config_error',
+    http: 422,
+    fix: 'Call connections/reset or connections/reset/stream to have streams copied anew.',
+  },
   API_NOT_FOUND: {
     reaction: 'hold',
     origin: 'airbyte_platform',

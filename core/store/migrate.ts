@@ -5,6 +5,7 @@ import { jobAttempts } from './migrations/0003-job-attempts.ts';
 import { access } from './migrations/0004-access.ts';
 import { alerts } from './migrations/0005-alerts.ts';
 import { operations } from './migrations/0006-operations.ts';
+import { workspaces } from './migrations/0007-workspaces.ts';
 
 /** In order; a migration that has been released is never edited. */
 const MIGRATIONS: readonly string[] = [
@@ -14,6 +15,7 @@ const MIGRATIONS: readonly string[] = [
   access,
   alerts,
   operations,
+  workspaces,
 ];
 
 /** Any number that is ours: processes that start together apply each migration once. */

@@ -8,7 +8,7 @@ import { guardAccess, refuseOpenDoor } from './access.ts';
 import { errorAnswer } from './error-answer.ts';
 import { RequestLimits } from './request-limits.ts';
 
-const BODY_LIMIT_BYTES = 1 << 20;
+export const BODY_LIMIT_BYTES = 1 << 20;
 /** Of calls that carry a catalog: a wide one is several megabytes. */
 export const CATALOG_LIMIT_BYTES = 64 << 20;
 /** A request that has not arrived by then is cut off. */

@@ -1,9 +1,11 @@
 import type { FastifyInstance } from 'fastify';
-import { text } from 'node:stream/consumers';
 import Type, { type Static } from 'typebox';
+import { PipelineError } from '../../core/errors/pipeline-error.ts';
 import { addCall, type ApiContext } from './api-context.ts';
-import { parseJson } from './http-server.ts';
+import { BODY_LIMIT_BYTES, parseJson } from './http-server.ts';
 import { attemptRead, jobInfo, jobRead } from './job-shapes.ts';
+import type { Job } from '../../core/store/jobs.ts';
+import { definition } from './definition-routes.ts';
 import { ConnectionId } from './connection-requests.ts';
 import { startSync } from './connection-routes.ts';
 import { resetStreams } from './reset-routes.ts';
@@ -65,15 +67,52 @@ export function addJobRoutes(app: FastifyInstance, context: ApiContext): void {
       ? jobInfo(store, await startSync(context, connectionId))
       : resetStreams(context, connectionId),
   );
+  addCall(app, 'jobs/get_debug_info', JobId, async (body) => debugInfo(context, await find(body)));
   addListByGet(app, context);
+}
+
+/** A job with the versions of both ends, as Airbyte's support asks for it. */
+async function debugInfo(context: ApiContext, job: Job): Promise<object> {
+  const { store } = context;
+  const { sourceId, destinationId } = await store.connections.get(job.connectionId);
+  const { attempts } = (await jobInfo(store, job)) as { attempts: object[] };
+  const ends = await Promise.all([
+    store.actors.get('source', sourceId),
+    store.actors.get('destination', destinationId),
+  ]);
+  const [source, destination] = [
+    await context.connectors.sources.load(ends[0].connector),
+    await context.connectors.destinations.load(ends[1].connector),
+  ];
+  return {
+    job: {
+      ...jobRead(job),
+      airbyteVersion: '0.50.0',
+      sourceDefinition: definition('source', source.spec),
+      destinationDefinition: definition('destination', destination.spec),
+    },
+    attempts,
+    workflowState: { running: ['pending', 'running', 'incomplete'].includes(job.status) },
+  };
 }
 
 /** A GET with a body, as widely copied documentation has it; Fastify reads no body for GET. */
 function addListByGet(app: FastifyInstance, context: ApiContext): void {
   const read = bodyReader(JobList);
   app.get('/api/v1/jobs/list', async (request) =>
-    list(context, read(parseJson(await text(request.raw)))),
+    list(context, read(parseJson(await bodyOfGet(request.raw)))),
   );
+}
+
+async function bodyOfGet(request: AsyncIterable<Buffer>): Promise<string> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of request) {
+    chunks.push(chunk);
+    size += chunk.length;
+    if (size > BODY_LIMIT_BYTES) throw new PipelineError('API_TOO_LARGE', 'The body is too large');
+  }
+  return Buffer.concat(chunks).toString('utf8');
 }
 
 async function list({ store }: ApiContext, body: Static<typeof JobList>): Promise<object> {

@@ -1,16 +1,14 @@
 import type { FastifyInstance } from 'fastify';
-import Type from 'typebox';
 import { PipelineError } from '../../core/errors/pipeline-error.ts';
 import type { Logger } from '../../core/observe/logger.ts';
-import type { Workspace } from '../../core/store/workspaces.ts';
 import type { ApiContext } from './api-context.ts';
 import { givenToken } from './access.ts';
 import { answerErrors, TOKEN_PATHS } from './http-server.ts';
 import { addPublicActors } from './public-actors.ts';
 import { addPublicConnections } from './public-connections.ts';
 import { addPublicJobs } from './public-jobs.ts';
-import { page, uuid } from './public-page.ts';
-import { addPublicRoute, PAGE_QUERY, WORKSPACE_QUERY } from './public-route.ts';
+import { addPublicStreams } from './public-streams.ts';
+import { addPublicWorkspaces } from './public-workspaces.ts';
 
 /** Tokens do not run out; clients ask anew after this time. The SDK asks at every call below 60. */
 const EXPIRES_IN_SECONDS = 3600;
@@ -40,6 +38,7 @@ export function addPublicApi(app: FastifyInstance, context: ApiContext): void {
       addPublicActors(scope, context);
       addPublicConnections(scope, context);
       addPublicJobs(scope, context);
+      addPublicStreams(scope, context);
     },
     { prefix: '/api/public/v1' },
   );
@@ -78,20 +77,4 @@ function problemName(status: number): string {
     default:
       return 'unexpected-problem';
   }
-}
-
-function addPublicWorkspaces(scope: FastifyInstance, { store }: ApiContext): void {
-  const read = ({ id, name }: Workspace): object => ({
-    workspaceId: id,
-    name,
-    dataResidency: 'auto',
-    notifications: {},
-  });
-  const List = Type.Object({ ...PAGE_QUERY, ...WORKSPACE_QUERY });
-  addPublicRoute(scope, 'GET /workspaces', { query: List }, async ({ request }) =>
-    page(request, (await store.workspaces.list()).map(read)),
-  );
-  addPublicRoute(scope, 'GET /workspaces/:id', {}, async ({ id }) =>
-    read(await store.workspaces.get(uuid(id))),
-  );
 }

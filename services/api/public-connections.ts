@@ -13,17 +13,25 @@ import { InvalidRequest, Text, Uuid } from './request-body.ts';
 const Maybe = Type.Optional;
 
 /** Sync mode of the source and of the destination, by the public API's one word for both. */
-const SYNC_MODES: Record<string, readonly [string, string]> = {
+export const PUBLIC_SYNC_MODES: Record<string, readonly [string, string]> = {
   full_refresh_overwrite: ['full_refresh', 'overwrite'],
   full_refresh_append: ['full_refresh', 'append'],
   incremental_append: ['incremental', 'append'],
   incremental_deduped_history: ['incremental', 'append_dedup'],
 };
 
+/** The configuration API's word for each of the public API's. */
+const SCHEMA_POLICIES: Record<string, string> = {
+  ignore: 'ignore',
+  disable_connection: 'disable',
+  propagate_columns: 'propagate_columns',
+  propagate_fully: 'propagate_fully',
+};
+
 const PublicStream = Type.Object({
   name: Text,
   namespace: Maybe(Text),
-  syncMode: Maybe(Type.Enum(Object.keys(SYNC_MODES))),
+  syncMode: Maybe(Type.Enum(Object.keys(PUBLIC_SYNC_MODES))),
   cursorField: Maybe(Type.Array(Text)),
   primaryKey: Maybe(Type.Array(Type.Array(Text))),
 });
@@ -38,6 +46,7 @@ const content = {
   namespaceFormat: Maybe(Text),
   prefix: Maybe(Text),
   status: Maybe(Type.Enum(['active', 'inactive', 'deprecated'])),
+  nonBreakingSchemaUpdatesBehavior: Maybe(Type.Enum(Object.keys(SCHEMA_POLICIES))),
 };
 const PublicContent = Type.Object(content);
 type PublicContent = Static<typeof PublicContent>;
@@ -93,9 +102,16 @@ async function live({ store }: ApiContext, id: string): Promise<Connection> {
 
 /** The same wishes in the words of the configuration API. */
 function configContent(given: PublicContent): ConnectionContent {
-  const { configurations, schedule, namespaceDefinition, ...same } = given;
+  const {
+    configurations,
+    schedule,
+    namespaceDefinition,
+    nonBreakingSchemaUpdatesBehavior: policy,
+    ...same
+  } = given;
   return {
     ...same,
+    ...(policy === undefined ? {} : { nonBreakingChangesPreference: SCHEMA_POLICIES[policy] }),
     ...(namespaceDefinition === undefined
       ? {}
       : { namespaceDefinition: namespaceWord(namespaceDefinition) }),
@@ -130,7 +146,7 @@ function requested({
   cursorField,
   primaryKey,
 }: Static<typeof PublicStream>) {
-  const [source, destination] = SYNC_MODES[syncMode ?? 'incremental_append'] ?? [];
+  const [source, destination] = PUBLIC_SYNC_MODES[syncMode ?? 'incremental_append'] ?? [];
   return {
     stream: { name, ...(namespace === undefined ? {} : { namespace }) },
     config: {
@@ -167,9 +183,14 @@ function publicRead(connection: Connection): object {
       ? {}
       : { namespaceFormat: document.namespaceFormat }),
     ...(document.prefix === undefined ? {} : { prefix: document.prefix }),
-    nonBreakingSchemaUpdatesBehavior: 'ignore',
+    nonBreakingSchemaUpdatesBehavior: policyRead(document['nonBreakingChangesPreference']),
     tags: [],
   };
+}
+
+function policyRead(preference: unknown): string {
+  const [word] = Object.entries(SCHEMA_POLICIES).find(([, each]) => each === preference) ?? [];
+  return word ?? 'ignore';
 }
 
 /** Clients know three words: a connection that always runs is one nobody has to schedule. */
@@ -187,7 +208,7 @@ function scheduleRead({ document }: Connection): object {
 }
 
 function streamRead({ stream, config }: ConfiguredStream): object {
-  const word = Object.entries(SYNC_MODES).find(
+  const word = Object.entries(PUBLIC_SYNC_MODES).find(
     ([, [source, destination]]) =>
       source === config.syncMode && destination === config.destinationSyncMode,
   );

@@ -6,6 +6,8 @@ import { bodyReader, Text } from './request-body.ts';
 export interface PublicCall<B, Q> {
   /** What stands for `:id` in the path; empty where there is none. */
   readonly id: string;
+  /** What stands for `:definitionId`, likewise. */
+  readonly definitionId: string;
   readonly body: B;
   readonly query: Q;
   readonly request: FastifyRequest;
@@ -38,7 +40,7 @@ export function addPublicRoute<
   const [method = '', url = ''] = route.split(' ');
   const readBody = bodyReader(shapes.body ?? Nothing);
   const readQuery = bodyReader(shapes.query ?? Nothing);
-  scope.route<{ Params: { id?: string } }>({
+  scope.route<{ Params: { id?: string; definitionId?: string } }>({
     method: method as HTTPMethods,
     url,
     config: shapes,
@@ -46,6 +48,7 @@ export function addPublicRoute<
     async handler(request, reply): Promise<FastifyReply> {
       const result = await answer({
         id: request.params.id ?? '',
+        definitionId: request.params.definitionId ?? '',
         body: readBody(shapes.body === undefined ? {} : request.body) as Static<B>,
         query: readQuery({ ...(request.query as object) }) as Static<Q>,
         request,

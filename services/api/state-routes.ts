@@ -1,4 +1,5 @@
 import type { FastifyInstance } from 'fastify';
+import { PipelineError } from '../../core/errors/pipeline-error.ts';
 import { selectedStreams } from '../../core/store/connection-document.ts';
 import { addCall, type ApiContext } from './api-context.ts';
 import { ConnectionId } from './connection-requests.ts';
@@ -33,4 +34,14 @@ export function addStateRoutes(app: FastifyInstance, { store }: ApiContext): voi
       globalState: { shared_state: { position }, streamStates },
     };
   });
+  for (const word of ['create_or_update', 'create_or_update_safe']) {
+    addCall(app, `state/${word}`, ConnectionId, async ({ connectionId }) => {
+      await store.connections.get(connectionId);
+      throw new PipelineError(
+        'API_STATE_READ_ONLY',
+        `The state of the connection ${connectionId} lies in Kafka beside its events and cannot be set`,
+        { details: { id: connectionId } },
+      );
+    });
+  }
 }

@@ -42,6 +42,9 @@ export function addWebBackendRoutes(app: FastifyInstance, context: ApiContext): 
     );
     return { connections: await Promise.all(asked.map((each) => listItem(context, each))) };
   });
+  addCall(app, 'web_backend/check_updates', Type.Object({}), () =>
+    Promise.resolve({ sourceDefinitions: 0, destinationDefinitions: 0 }),
+  );
   addCall(app, 'web_backend/geographies/list', Type.Object({}), () =>
     Promise.resolve({ geographies: ['auto'] }),
   );
