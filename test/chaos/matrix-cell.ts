@@ -23,6 +23,7 @@ const REACHED_MS = 90_000;
 const RECOVERED_MS = 120_000;
 const BARRIER_MS = 120_000;
 const WRITE_EVERY_MS = 60;
+const WATCH_EVERY_MS = 50;
 const MUCH_EVERY_MS = 20_000;
 
 /** One fault at one place: does it happen, does the work go on, is everything equal afterwards. */
@@ -75,15 +76,16 @@ class Cell {
     const { site, point, action } = this;
     const word = action === 'delay' ? `delay(${DELAY_MS})` : action;
     const hit = await this.start(`${point.name}=${point.pass}*${word}`);
+    void this.watch(hit);
     if (site.connections === null) await site.connect(hit);
     await until(
       'the armed instance to have the work',
-      async () => (await this.acted(hit)) || (await site.leasesOf(hit)) === 4,
+      async () => this.actedAt > 0 || (await site.leasesOf(hit)) === 4,
     );
     const takesOver = action === 'kill' || action === 'stop';
     const survivor = takesOver ? await this.start() : hit;
     this.writing = this.write();
-    await until(`${point.name} to be reached`, () => this.acted(hit), REACHED_MS);
+    await until(`${point.name} to be reached`, async () => this.actedAt > 0, REACHED_MS);
     const at = this.actedAt;
     // Written after the fault, whatever is under way at this moment.
     const version = this.latest + 2;
@@ -116,12 +118,13 @@ class Cell {
     return instance;
   }
 
-  private async acted(instance: HeadraceProcess): Promise<boolean> {
-    const acted = this.site
-      .logOf(instance)
-      .includes(`failpoint ${this.point.name}: ${this.action}`);
-    if (acted && this.actedAt === 0) this.actedAt = Date.now();
-    return acted;
+  /** Notes when the place acted; it may do so before anybody waits for it. */
+  private async watch(instance: HeadraceProcess): Promise<void> {
+    const line = `failpoint ${this.point.name}: ${this.action}`;
+    while (this.actedAt === 0 && !this.resting) {
+      if (this.site.logOf(instance).includes(line)) this.actedAt = Date.now();
+      await delay(WATCH_EVERY_MS);
+    }
   }
 
   /** The old one is to change nothing, and to learn that it was replaced. */
@@ -153,9 +156,7 @@ class Cell {
     let much = 0;
     while (!this.resting) {
       if (Date.now() - much > MUCH_EVERY_MS) {
-        if (!(await this.acted(this.instances[0] as HeadraceProcess))) {
-          await this.site.writeMuch(this.point.needs);
-        }
+        if (this.actedAt === 0) await this.site.writeMuch(this.point.needs);
         much = Date.now();
       }
       this.latest = await this.site.write();

@@ -35,6 +35,13 @@ const WIDE = `insert into wide (v, pad)
   select 0, (select string_agg(md5(concat(g, ' ', i, random())), '') from generate_series(1, 32) i)
   from generate_series(1, $1) g`;
 
+/** What the site's instances reach its servers by, where it is not the servers themselves. */
+export interface Routes {
+  readonly source?: { readonly host: string; readonly port: number };
+  readonly target?: { readonly host: string; readonly port: number };
+  readonly objects?: { readonly url: string };
+}
+
 export interface Connections {
   readonly mirror: string;
   readonly history: string;
@@ -50,17 +57,22 @@ export class Site implements AsyncDisposable {
   readonly name: string;
   connections: Connections | null = null;
   private readonly rig: Rig;
+  private readonly routes: Routes;
   private readonly source: pg.Client;
   private readonly started: HeadraceProcess[] = [];
   private written = 0;
 
-  private constructor(rig: Rig, name: string, source: pg.Client) {
+  private constructor(rig: Rig, name: string, routes: Routes, source: pg.Client) {
     this.rig = rig;
     this.name = name;
+    this.routes = routes;
     this.source = source;
+    process.once('exit', () => {
+      for (const each of this.started) each.killNow();
+    });
   }
 
-  static async make(rig: Rig, name: string): Promise<Site> {
+  static async make(rig: Rig, name: string, routes: Routes = {}): Promise<Site> {
     await administer(rig.source, [`create database ${name}`]);
     await administer(rig.target, [`create database ${name}`, `create database ${name}_store`]);
     const target = await connectTo(rig.target, name);
@@ -69,7 +81,7 @@ export class Site implements AsyncDisposable {
     const source = await connectTo(rig.source, name);
     await source.query(TABLES);
     await source.query(WIDE, [FIRST_ROWS]);
-    return new Site(rig, name, source);
+    return new Site(rig, name, routes, source);
   }
 
   /** A whole Headrace in one process; several of a site share the work by leases. */
@@ -93,10 +105,10 @@ export class Site implements AsyncDisposable {
 
   /** Creates source, destinations and connections by an instance's API. */
   async connect(instance: HeadraceProcess): Promise<void> {
-    const { name } = this;
+    const { name, routes } = this;
     const rig = this.driver(instance);
     const sourceId = await createSource(rig, {
-      ...cdcSourceConfig(rig.source),
+      ...cdcSourceConfig(routes.source ?? rig.source),
       database: name,
       replication_method: {
         method: 'CDC',
@@ -107,12 +119,12 @@ export class Site implements AsyncDisposable {
     });
     const tables = (schema: string): Promise<string> =>
       createDestination(rig, 'postgres', {
-        ...postgresConfig(rig.target),
+        ...postgresConfig(routes.target ?? rig.target),
         database: name,
         schema,
       });
     const files = await createDestination(rig, 's3', {
-      ...parquetConfig(rig.minio as LocalServer),
+      ...parquetConfig(routes.objects ?? (rig.minio as LocalServer)),
       s3_bucket_path: `${name}/\${NAMESPACE}/\${STREAM_NAME}`,
       rotation_seconds: 4,
     });

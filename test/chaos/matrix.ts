@@ -14,9 +14,11 @@ const { values } = parseArgs({
     only: { type: 'string', default: '' },
     actions: { type: 'string', default: ACTIONS.join(',') },
     busy: { type: 'string', default: '2' },
-    waiting: { type: 'string', default: '6' },
+    waiting: { type: 'string', default: '4' },
   },
 });
+// The servers and instances are ended by what runs at an exit.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
 const actions = values.actions.split(',') as Action[];
 const cells: Cell[] = POINTS.filter(({ name }) => name.includes(values.only)).flatMap((point) =>
   actions.map((action) => ({ point, action })),

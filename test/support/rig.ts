@@ -42,6 +42,7 @@ export interface RigOptions {
   readonly environment?: Readonly<Record<string, string>>;
   readonly sourceSettings?: Record<string, string>;
   readonly targetSettings?: Record<string, string>;
+  readonly kafka?: Parameters<typeof kafkaContext>[0];
 }
 
 export const BUCKET = 'lake';
@@ -50,7 +51,7 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
   const folder = await mkdtemp(join(tmpdir(), 'headrace-rig-'));
   const roles = options.roles ?? ['up'];
   const [kafka, source, target, minio] = await Promise.all([
-    kafkaContext(),
+    kafkaContext(options.kafka),
     postgresContext({ settings: options.sourceSettings ?? {} }),
     postgresContext({ settings: options.targetSettings ?? {} }),
     options.withMinio === true ? minioContext() : null,
@@ -143,7 +144,9 @@ export async function query<T extends pg.QueryResultRow>(
   }
 }
 
-export function postgresConfig(server: LocalServer): Record<string, unknown> {
+type Address = Pick<LocalServer, 'host' | 'port'>;
+
+export function postgresConfig(server: Address): Record<string, unknown> {
   return {
     host: server.host,
     port: server.port,
@@ -154,7 +157,7 @@ export function postgresConfig(server: LocalServer): Record<string, unknown> {
   };
 }
 
-export function cdcSourceConfig(server: LocalServer): Record<string, unknown> {
+export function cdcSourceConfig(server: Address): Record<string, unknown> {
   return {
     ...postgresConfig(server),
     schemas: ['public'],
@@ -167,7 +170,7 @@ export function cdcSourceConfig(server: LocalServer): Record<string, unknown> {
   };
 }
 
-export function parquetConfig(minio: LocalServer): Record<string, unknown> {
+export function parquetConfig(minio: Pick<LocalServer, 'url'>): Record<string, unknown> {
   return {
     s3_bucket_name: BUCKET,
     s3_bucket_path: 'data/${NAMESPACE}/${STREAM_NAME}',
