@@ -103,6 +103,20 @@ export function kafkaError(
   });
 }
 
+/** The same for a partition, from the broker that was asked as its leader. One that does not know the
+ * partition may not know it yet: a topic just made, a broker just started. Whether a topic is gone is
+ * for the metadata to say, which is asked again after any failure. */
+export function partitionError(
+  errorCode: number,
+  doing: string,
+  details: ErrorDetails,
+): PipelineError {
+  if (errorCode !== UNKNOWN_TOPIC_OR_PARTITION) return kafkaError(errorCode, doing, details);
+  return new PipelineError('KAFKA_UNAVAILABLE', `${doing}: the broker does not know it (now)`, {
+    details: { ...details, kafkaError: errorCode },
+  });
+}
+
 export function throwIfKafkaError(errorCode: number, doing: string, details?: ErrorDetails): void {
   if (errorCode !== NONE) throw kafkaError(errorCode, doing, details);
 }

@@ -22,10 +22,40 @@ export interface KafkaOptions {
   readonly settings?: Readonly<Record<string, string>>;
 }
 
+/** A broker's place among several that are all controllers too. */
+interface Member {
+  readonly nodeId: number;
+  readonly clusterId: string;
+  readonly controllerPorts: readonly number[];
+}
+
 /** One broker that is its own controller. Fetches Apache Kafka by Maven the first time. */
 export async function startKafka(options: KafkaOptions): Promise<LocalServer> {
   const home = await kafkaHome();
-  return launch(await kafkaPlan(options, home, classArchive(home)));
+  return launch(await kafkaPlan(options, home, classArchive(home), await aloneMember()));
+}
+
+async function aloneMember(): Promise<Member> {
+  return { nodeId: 1, clusterId: clusterId(), controllerPorts: [await freePort()] };
+}
+
+/** Brokers 1 to `count`, each in a folder of its own below `folder`: what is written is on three of
+ * them, and acknowledged by two. Any one may die. */
+export async function startKafkaCluster(
+  options: Omit<KafkaOptions, 'port'> & { readonly count: number },
+): Promise<LocalServer[]> {
+  const home = await kafkaHome();
+  const { folder, count, settings } = options;
+  const cluster = clusterId();
+  const controllerPorts: number[] = [];
+  for (let i = 0; i < count; i++) controllerPorts.push(await freePort());
+  const plans: LaunchPlan[] = [];
+  for (let nodeId = 1; nodeId <= count; nodeId++) {
+    const member = { nodeId, clusterId: cluster, controllerPorts };
+    const place = { folder: join(folder, `broker-${nodeId}`), settings: settings ?? {} };
+    plans.push(await kafkaPlan(place, home, classArchive(home), member));
+  }
+  return Promise.all(plans.map((plan) => launch(plan)));
 }
 
 /** Writes the configuration, and formats the folder when it is new. */
@@ -33,18 +63,18 @@ async function kafkaPlan(
   options: KafkaOptions,
   home: string,
   jvmOptions: readonly string[],
+  member: Member,
 ): Promise<LaunchPlan> {
   const folder = resolve(options.folder);
   const port = options.port ?? (await freePort());
-  const controllerPort = await freePort();
   mkdirSync(folder, { recursive: true });
   const properties = join(folder, 'server.properties');
-  const settings = { ...brokerSettings(folder, port, controllerPort), ...options.settings };
+  const settings = { ...brokerSettings(folder, port, member), ...options.settings };
   const lines = Object.entries(settings).map(([name, value]) => `${name}=${value}`);
   writeFileSync(properties, `${lines.join('\n')}\n`);
   const java = javaCommand(home, jvmOptions);
   if (!existsSync(join(folder, 'data', 'meta.properties'))) {
-    const format = ['kafka.tools.StorageTool', 'format', '-t', clusterId(), '-c', properties];
+    const format = ['kafka.tools.StorageTool', 'format', '-t', member.clusterId, '-c', properties];
     await runQuietly('formatting the Kafka data folder', [...java, ...format], environment());
   }
   return {
@@ -68,24 +98,31 @@ function environment(): Record<string, string> {
  * Loopback only. The four session and quorum times bring a restart after SIGKILL from 13 s to 4 s:
  * the broker waits until its own earlier registration has timed out.
  */
-function brokerSettings(folder: string, port: number, controllerPort: number) {
+function brokerSettings(folder: string, port: number, member: Member) {
+  const { nodeId, controllerPorts } = member;
+  const controllerPort = controllerPorts[nodeId - 1];
+  const replicas = String(Math.min(3, controllerPorts.length));
+  const inSync = String(Math.min(2, controllerPorts.length));
   return {
     'process.roles': 'broker,controller',
-    'node.id': '1',
-    'controller.quorum.voters': `1@127.0.0.1:${controllerPort}`,
+    'node.id': String(nodeId),
+    'controller.quorum.voters': controllerPorts
+      .map((each, index) => `${index + 1}@127.0.0.1:${each}`)
+      .join(','),
     'controller.listener.names': 'CONTROLLER',
     listeners: `PLAINTEXT://127.0.0.1:${port},CONTROLLER://127.0.0.1:${controllerPort}`,
     'advertised.listeners': `PLAINTEXT://127.0.0.1:${port}`,
     'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT',
     'log.dirs': join(folder, 'data'),
-    'offsets.topic.replication.factor': '1',
+    'min.insync.replicas': inSync,
+    'offsets.topic.replication.factor': replicas,
     'offsets.topic.num.partitions': '4',
-    'transaction.state.log.replication.factor': '1',
-    'transaction.state.log.min.isr': '1',
+    'transaction.state.log.replication.factor': replicas,
+    'transaction.state.log.min.isr': inSync,
     'transaction.state.log.num.partitions': '4',
     'transaction.max.timeout.ms': '900000',
-    'share.coordinator.state.topic.replication.factor': '1',
-    'share.coordinator.state.topic.min.isr': '1',
+    'share.coordinator.state.topic.replication.factor': replicas,
+    'share.coordinator.state.topic.min.isr': inSync,
     'group.initial.rebalance.delay.ms': '0',
     'auto.create.topics.enable': 'false',
     'log.cleaner.dedupe.buffer.size': '16777216',
@@ -164,7 +201,7 @@ async function recordClasses(home: string): Promise<void> {
   const archive = join(home, 'classes.jsa');
   reportProgress('preparing fast starts of Kafka ...');
   try {
-    const plan = await kafkaPlan({ folder }, home, []);
+    const plan = await kafkaPlan({ folder }, home, [], await aloneMember());
     const [java, ...args] = plan.command;
     const draft = `${archive}.draft`;
     const server = await launch({

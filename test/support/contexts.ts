@@ -1,7 +1,7 @@
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { startKafka, type KafkaOptions } from '../../deploy/local/kafka.ts';
+import { startKafka, startKafkaCluster, type KafkaOptions } from '../../deploy/local/kafka.ts';
 import type { LocalServer } from '../../deploy/local/local-server.ts';
 import { startMariadb, type MariadbOptions } from '../../deploy/local/mariadb.ts';
 import { startMinio, type MinioOptions } from '../../deploy/local/minio.ts';
@@ -26,6 +26,30 @@ export function kafkaContext(options: Without<KafkaOptions> = {}): Promise<Serve
   return inThrowAwayFolder('kafka', (folder) => startKafka({ ...options, folder }));
 }
 
+/** Three brokers, 1 to 3 in this order. */
+export async function kafkaClusterContext(
+  settings: Readonly<Record<string, string>> = {},
+): Promise<{ readonly brokers: readonly LocalServer[]; readonly url: string } & AsyncDisposable> {
+  const folder = throwAwayFolder('kafka-cluster');
+  const brokers = await startKafkaCluster({ folder, count: 3, settings });
+  const killAtExit = (): void => brokers.forEach(killNow);
+  process.once('exit', killAtExit);
+  return {
+    brokers: brokers.map((broker, index) => ({
+      ...broker,
+      stop: () => (brokers[index] as LocalServer).stop(),
+      kill: () => (brokers[index] as LocalServer).kill(),
+      restart: async () => (brokers[index] = await (brokers[index] as LocalServer).restart()),
+    })),
+    url: brokers.map(({ url }) => url).join(','),
+    async [Symbol.asyncDispose]() {
+      process.removeListener('exit', killAtExit);
+      await Promise.all(brokers.map((broker) => broker.kill()));
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
 export function minioContext(options: Without<MinioOptions> = {}): Promise<ServerContext> {
   return inThrowAwayFolder('minio', (folder) => startMinio({ ...options, folder }));
 }
@@ -42,9 +66,7 @@ async function inThrowAwayFolder(
   kind: string,
   start: (folder: string) => Promise<LocalServer>,
 ): Promise<ServerContext> {
-  const folder = mkdtempSync(join(tmpdir(), `headrace-${kind}-`));
-  // Entered by the account that PostgreSQL runs under when the tests are root.
-  chmodSync(folder, 0o711);
+  const folder = throwAwayFolder(kind);
   let server: LocalServer;
   try {
     server = await start(folder);
@@ -52,13 +74,7 @@ async function inThrowAwayFolder(
     rmSync(folder, { recursive: true, force: true });
     throw error;
   }
-  const killAtExit = () => {
-    try {
-      process.kill(server.pid, 'SIGKILL');
-    } catch {
-      // It has ended already.
-    }
-  };
+  const killAtExit = (): void => killNow(server);
   process.once('exit', killAtExit);
   const context: ServerContext = {
     name: server.name,
@@ -82,4 +98,19 @@ async function inThrowAwayFolder(
     },
   };
   return context;
+}
+
+function throwAwayFolder(kind: string): string {
+  const folder = mkdtempSync(join(tmpdir(), `headrace-${kind}-`));
+  // Entered by the account that PostgreSQL runs under when the tests are root.
+  chmodSync(folder, 0o711);
+  return folder;
+}
+
+function killNow({ pid }: LocalServer): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // It has ended already.
+  }
 }

@@ -33,6 +33,8 @@ export interface PartitionBounds {
 
 const BROKER_RESOURCE = 4;
 const TOPIC_RESOURCE = 2;
+const NEW_TOPIC_PATIENCE_MS = 10_000;
+const NEW_TOPIC_RETRY_MS = 50;
 const GROUP_PATIENCE_MS = 30_000;
 const GROUP_RETRY_MS = 50;
 
@@ -57,11 +59,25 @@ export class TopicAdmin {
     const existing = new Set(topics.filter((t) => t.errorCode === NONE).map((t) => t.topic));
     const missing = plans.filter(({ topic }) => !existing.has(topic));
     if (missing.length > 0) await this.create(missing, Math.min(3, brokers.length));
-    const described = await this.describe(names);
+    const described = await this.describeNew(names);
     for (const [index, plan] of plans.entries()) {
       await this.verify(plan, described[index] as TopicDescription, existing.has(plan.topic));
     }
     return described;
+  }
+
+  /** Another broker than the one that created a topic hears of it a moment later. */
+  private async describeNew(topics: readonly string[]): Promise<TopicDescription[]> {
+    const deadline = Date.now() + NEW_TOPIC_PATIENCE_MS;
+    for (;;) {
+      try {
+        return await this.describe(topics);
+      } catch (error) {
+        const passes = error instanceof PipelineError && error.code === 'KAFKA_TOPIC_GONE';
+        if (!passes || Date.now() > deadline) throw error;
+        await delay(NEW_TOPIC_RETRY_MS);
+      }
+    }
   }
 
   private async create(plans: readonly TopicPlan[], replicationFactor: number): Promise<void> {

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { PipelineError } from '../../core/errors/pipeline-error.ts';
 import { failpoint } from '../../core/run/failpoints.ts';
 import type { RecordArena } from '../../schemas/envelope/record-arena.ts';
-import { CONCURRENT_TRANSACTIONS, kafkaError, NONE } from '../errors.ts';
+import { CONCURRENT_TRANSACTIONS, NONE, partitionError } from '../errors.ts';
 import type { BrokerConnection } from '../wire/broker-connection.ts';
 import { ByteWriter } from '../wire/bytes.ts';
 import type { KafkaCluster } from '../wire/kafka-cluster.ts';
@@ -85,7 +85,11 @@ export class BatchSender {
       [...lanes].map(([leader, queues]) => this.sendLane(leader, queues, options, stamp)),
     );
     const failed = sent.filter((outcome) => outcome.status === 'rejected');
-    if (failed.length > 0) throw gravest(failed.map((outcome) => outcome.reason as unknown));
+    if (failed.length > 0) {
+      // Whatever failed, a leader may have died or moved: the next sender is to ask who leads now.
+      for (const { topic } of parts) this.cluster.forget(topic);
+      throw gravest(failed.map((outcome) => outcome.reason as unknown));
+    }
     return sent.flatMap((outcome) => (outcome.status === 'fulfilled' ? outcome.value : []));
   }
 
@@ -227,8 +231,7 @@ export class BatchSender {
 
   private failed(batch: OutBatch, errorCode: number): PipelineError {
     const { topic, partition } = batch;
-    this.cluster.forget(topic);
-    return kafkaError(errorCode, `writing to ${topic}/${partition}`, { topic, partition });
+    return partitionError(errorCode, `writing to ${topic}/${partition}`, { topic, partition });
   }
 }
 

@@ -1,4 +1,4 @@
-import { kafkaError, NONE, throwIfKafkaError } from '../errors.ts';
+import { NONE, partitionError, throwIfKafkaError } from '../errors.ts';
 import type { BrokerAbilities, BrokerConnection, WireRequest } from './broker-connection.ts';
 import { ByteReader, ByteWriter } from './bytes.ts';
 
@@ -200,7 +200,7 @@ export function readListOffsets(answer: Buffer, topic: string): Map<number, numb
       reader.int32();
       reader.tags();
       if (errorCode !== NONE) {
-        throw kafkaError(errorCode, `asking for offsets of ${topic}/${partition}`, { topic });
+        throw partitionError(errorCode, `asking for offsets of ${topic}/${partition}`, { topic });
       }
       offsets.set(partition, offset);
     });
