@@ -59,24 +59,29 @@ export class TopicAdmin {
     const existing = new Set(topics.filter((t) => t.errorCode === NONE).map((t) => t.topic));
     const missing = plans.filter(({ topic }) => !existing.has(topic));
     if (missing.length > 0) await this.create(missing, Math.min(3, brokers.length));
-    const described = await this.describeNew(names);
+    const described = await (missing.length > 0 ? this.describeNew(names) : this.describe(names));
+    for (const { topic } of missing) await this.offsetsAt(topic, LATEST, false);
     for (const [index, plan] of plans.entries()) {
       await this.verify(plan, described[index] as TopicDescription, existing.has(plan.topic));
     }
     return described;
   }
 
-  /** Another broker than the one that created a topic hears of it a moment later. */
+  /** Waits until every partition has a leader; whether that is in office shows when it is asked. Another
+   * broker than the one that created a topic hears of it a moment later,
+   * and says until then that there is none. */
   private async describeNew(topics: readonly string[]): Promise<TopicDescription[]> {
     const deadline = Date.now() + NEW_TOPIC_PATIENCE_MS;
     for (;;) {
       try {
-        return await this.describe(topics);
+        const described = await this.describe(topics);
+        const led = described.every(({ partitions }) => partitions.every((p) => p.leader >= 0));
+        if (led || Date.now() > deadline) return described;
       } catch (error) {
         const passes = error instanceof PipelineError && error.code === 'KAFKA_TOPIC_GONE';
         if (!passes || Date.now() > deadline) throw error;
-        await delay(NEW_TOPIC_RETRY_MS);
       }
+      await delay(NEW_TOPIC_RETRY_MS);
     }
   }
 
@@ -89,7 +94,7 @@ export class TopicAdmin {
     }));
     // Answers false for a topic that another instance has created in the meantime: as good.
     await this.ask(`creating ${plans.map((p) => p.topic).join(', ')}`, (admin) =>
-      admin.createTopics({ topics, waitForLeaders: true }),
+      admin.createTopics({ topics, waitForLeaders: false }),
     );
   }
 

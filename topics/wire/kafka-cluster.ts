@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { PipelineError, toPipelineError } from '../../core/errors/pipeline-error.ts';
 import { kafkaError, NONE, UNKNOWN_TOPIC_OR_PARTITION } from '../errors.ts';
 import {
@@ -20,6 +21,10 @@ import {
   type OffsetQuery,
   type TopicMetadata,
 } from './cluster-requests.ts';
+
+/** A new topic's leader takes office a moment after the metadata names it. */
+const LEADER_PATIENCE_MS = 5_000;
+const LEADER_RETRY_MS = 20;
 
 /**
  * A Kafka cluster as one process sees it: its brokers, a shared connection to each for short
@@ -101,11 +106,30 @@ export class KafkaCluster {
     return readCoordinator(await this.askAnyBroker(coordinatorRequest(type, key)), doing);
   }
 
-  /** Offsets at times for partitions of a topic, asked of their leaders. */
+  /** Offsets at times for partitions of a topic, asked of their leaders. One that says it is not the
+   * leader, or not yet, is asked again, as is who leads. */
   async offsets(
     topic: string,
     queries: readonly OffsetQuery[],
     committed = false,
+  ): Promise<Map<number, number>> {
+    const deadline = Date.now() + LEADER_PATIENCE_MS;
+    for (;;) {
+      try {
+        return await this.offsetsNow(topic, queries, committed);
+      } catch (thrown) {
+        const error = toPipelineError(thrown);
+        const passes = error.code === 'KAFKA_UNAVAILABLE' && 'kafkaError' in error.details;
+        if (!passes || Date.now() > deadline) throw error;
+        await delay(LEADER_RETRY_MS);
+      }
+    }
+  }
+
+  private async offsetsNow(
+    topic: string,
+    queries: readonly OffsetQuery[],
+    committed: boolean,
   ): Promise<Map<number, number>> {
     const byLeader = new Map<number, OffsetQuery[]>();
     for (const query of queries) {
