@@ -3,6 +3,7 @@ import { toPipelineError, type PipelineError } from '../core/errors/pipeline-err
 import { addConfigFileCommands } from './cli/apply.ts';
 import { addConfigCommand } from './cli/config.ts';
 import { addConnectorCommands } from './cli/connector.ts';
+import { addReplayCommand } from './cli/replay.ts';
 import { addRoleCommands } from './cli/roles.ts';
 import { addStackCommand } from './cli/stack.ts';
 import { addTopicsCommand } from './cli/topics.ts';
@@ -19,6 +20,7 @@ function program(): Command {
   addStackCommand(headrace);
   addTopicsCommand(headrace);
   addVerifyCommand(headrace);
+  addReplayCommand(headrace);
   addConnectorCommands(headrace);
   addConfigCommand(headrace);
   addConfigFileCommands(headrace);

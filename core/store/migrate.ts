@@ -6,6 +6,7 @@ import { access } from './migrations/0004-access.ts';
 import { alerts } from './migrations/0005-alerts.ts';
 import { operations } from './migrations/0006-operations.ts';
 import { workspaces } from './migrations/0007-workspaces.ts';
+import { streamReplays } from './migrations/0008-stream-replays.ts';
 
 /** In order; a migration that has been released is never edited. */
 const MIGRATIONS: readonly string[] = [
@@ -16,6 +17,7 @@ const MIGRATIONS: readonly string[] = [
   alerts,
   operations,
   workspaces,
+  streamReplays,
 ];
 
 /** Any number that is ours: processes that start together apply each migration once. */

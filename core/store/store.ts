@@ -11,6 +11,7 @@ import { Monitoring } from './monitoring.ts';
 import { Notifications } from './notifications.ts';
 import { Operations } from './operations.ts';
 import { Sealer } from './sealer.ts';
+import { Replays } from './replays.ts';
 import { WorkerStore } from './worker-store.ts';
 import { Workspaces } from './workspaces.ts';
 
@@ -20,6 +21,7 @@ export interface Store {
   readonly actors: Actors;
   readonly connections: Connections;
   readonly jobs: Jobs;
+  readonly replays: Replays;
   readonly cleanups: Cleanups;
   readonly tokens: AccessTokens;
   readonly audit: AuditLog;
@@ -70,6 +72,7 @@ function assemble(database: Database, sealer: Sealer): Store {
     actors: new Actors(database, sealer),
     connections: new Connections(database),
     jobs: new Jobs(database),
+    replays: new Replays(database),
     cleanups: new Cleanups(database, sealer),
     tokens: new AccessTokens(database),
     audit: new AuditLog(database),

@@ -8,6 +8,7 @@ import {
 } from './connection-document.ts';
 import type { Queryable } from './database.ts';
 import { normalizesSql, withNormalization } from './operations.ts';
+import { withReplays } from './replays.ts';
 import type { Sealer } from './sealer.ts';
 import type {
   ConnectionStreamWork,
@@ -74,7 +75,10 @@ export async function readWantedWork(database: Queryable, sealer: Sealer): Promi
   const due = rows.filter((row) => row.due);
   return {
     sources: sourceWork(rows, sealer),
-    connections: due.map((r) => connectionWork(r, sealer)),
+    connections: await withReplays(
+      database,
+      due.map((r) => connectionWork(r, sealer)),
+    ),
   };
 }
 

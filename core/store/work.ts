@@ -30,11 +30,23 @@ export interface SourceWork {
   readonly version: string;
 }
 
+/** Where a replay begins: an offset holds for every partition; a time is epoch milliseconds. */
+export type ReplayStart = 'beginning' | { readonly offset: number } | { readonly timeMs: number };
+
+/** An order to deliver a stream again from its topic. */
+export interface StreamReplayWork {
+  readonly id: string;
+  readonly start: ReplayStart;
+  /** Beside what is there, which it replaces in the end. */
+  readonly rebuild: boolean;
+}
+
 export interface ConnectionStreamWork extends NamedStream {
   readonly destinationNamespace: string | null;
   readonly destinationName: string;
   readonly mode: 'append' | 'append_dedup' | 'overwrite';
   readonly primaryKey: readonly string[];
+  readonly replay?: StreamReplayWork;
 }
 
 /** A connection whose destination is to be fed now. */
@@ -152,4 +164,6 @@ export interface WorkStore {
    * replaced and goes on must not pass its end off as its successor's. */
   saveReport(unit: string, owner: string, report: Report): Promise<void>;
   takeCommands(unit: string): Promise<WorkerCommand[]>;
+  /** What a replay was to deliver is durable in the destination. */
+  endReplay(connectionId: string, stream: NamedStream & { readonly replay: string }): Promise<void>;
 }

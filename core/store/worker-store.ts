@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Queryable } from './database.ts';
+import { endReplay } from './replays.ts';
 import type { Sealer } from './sealer.ts';
 import { readWantedWork } from './wanted-work.ts';
 import type {
@@ -72,6 +73,13 @@ export class WorkerStore implements WorkStore {
     return rows
       .toSorted((a, b) => a.seq - b.seq)
       .map(({ id, kind, streams }) => ({ id, unit, kind, streams }));
+  }
+
+  endReplay(
+    connectionId: string,
+    stream: NamedStream & { readonly replay: string },
+  ): Promise<void> {
+    return endReplay(this.database, connectionId, stream);
   }
 
   /** Leaves one order for whoever runs the unit; the same order that still waits is not repeated. */

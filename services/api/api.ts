@@ -16,6 +16,7 @@ import { addJobRoutes } from './job-routes.ts';
 import { addOpenApiRoutes, noteRoutes } from './openapi.ts';
 import { addNotificationRoutes } from './notification-routes.ts';
 import { addOperationRoutes } from './operation-routes.ts';
+import { addReplayRoute } from './replay-routes.ts';
 import { addResetRoutes } from './reset-routes.ts';
 import { addPublicApi } from './public-api.ts';
 import { addRegistryRoutes, type RegistryReader } from './registry-routes.ts';
@@ -54,6 +55,7 @@ export function createApi(options: ApiOptions): FastifyInstance {
   addNotificationRoutes(app, options);
   addOperationRoutes(app, options);
   addResetRoutes(app, options);
+  addReplayRoute(app, options);
   addStateRoutes(app, options);
   addWebBackendRoutes(app, options);
   if (options.verify !== undefined) addVerifyRoute(app, options, options.verify);

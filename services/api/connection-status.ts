@@ -1,5 +1,6 @@
 import type { Connection } from '../../core/store/connections.ts';
 import type { Job } from '../../core/store/jobs.ts';
+import type { StreamReplay } from '../../core/store/replays.ts';
 import type { Store } from '../../core/store/store.ts';
 import type {
   ConnectionReport,
@@ -21,13 +22,15 @@ export async function connectionStatus(store: Store, connectionId: string): Prom
   const cleanup = await store.cleanups.pendingFor(connection.sourceId);
   const job = await store.jobs.last(connectionId);
   const log = await store.monitoring.retainedLog(captureId);
-  const streams = selectedStreams(connection.document).map(({ stream }) =>
-    streamStatus(
-      { namespace: stream.namespace ?? '', name: stream.name },
-      source?.report,
-      sink?.report,
-    ),
-  );
+  const replays = await store.replays.of(connectionId);
+  const streams = selectedStreams(connection.document).map(({ stream }) => {
+    const named = { namespace: stream.namespace ?? '', name: stream.name };
+    const replay = replays.find((each) => same(each, named));
+    return {
+      ...streamStatus(named, source?.report, sink?.report),
+      ...(replay === undefined ? {} : { replay: replayStatus(replay) }),
+    };
+  });
   return {
     connectionId,
     status: connection.status,
@@ -49,6 +52,10 @@ function warningsOf({ status }: Connection, log: { bytes: number } | null): stri
     `the connection is inactive and its source's slot stays: the source's server keeps ${log.bytes} ` +
       'bytes of log for it, more with every change; activate it, or delete it to let the slot go',
   ];
+}
+
+function replayStatus({ replay, start, rebuild, done }: StreamReplay): object {
+  return { replayId: replay, from: start, rebuild, status: done ? 'succeeded' : 'running' };
 }
 
 function lastJob(job: Job | null): object {

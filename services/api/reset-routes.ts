@@ -1,22 +1,25 @@
 import type { FastifyInstance } from 'fastify';
-import Type from 'typebox';
+import Type, { type Static } from 'typebox';
 import { PipelineError } from '../../core/errors/pipeline-error.ts';
 import { selectedStreams } from '../../core/store/connection-document.ts';
+import type { Connection } from '../../core/store/connections.ts';
 import type { JobStream } from '../../core/store/jobs.ts';
 import { addCall, type ApiContext } from './api-context.ts';
 import { ConnectionId } from './connection-requests.ts';
 import { jobInfo } from './job-shapes.ts';
 import { Text, Uuid } from './request-body.ts';
 
+export const StreamNames = Type.Array(
+  Type.Object({
+    streamName: Text,
+    streamNamespace: Type.Optional(Type.Union([Text, Type.Null()])),
+  }),
+  { minItems: 1 },
+);
+
 const SomeStreams = Type.Object({
   connectionId: Uuid,
-  streams: Type.Array(
-    Type.Object({
-      streamName: Text,
-      streamNamespace: Type.Optional(Type.Union([Text, Type.Null()])),
-    }),
-    { minItems: 1 },
-  ),
+  streams: StreamNames,
 });
 
 /** Airbyte's words for one thing here: copy streams anew from their source. */
@@ -26,14 +29,7 @@ export function addResetRoutes(app: FastifyInstance, context: ApiContext): void 
       resetStreams(context, body.connectionId),
     );
     addCall(app, `connections/${word}/stream`, SomeStreams, (body) =>
-      resetStreams(
-        context,
-        body.connectionId,
-        body.streams.map(({ streamName, streamNamespace }) => ({
-          name: streamName,
-          namespace: streamNamespace ?? '',
-        })),
-      ),
+      resetStreams(context, body.connectionId, body.streams),
     );
   }
 }
@@ -42,16 +38,26 @@ export function addResetRoutes(app: FastifyInstance, context: ApiContext): void 
 export async function resetStreams(
   { store }: ApiContext,
   connectionId: string,
-  named?: readonly { readonly name: string; readonly namespace: string }[],
+  named?: Static<typeof StreamNames>,
 ): Promise<object> {
-  const { document } = await store.connections.get(connectionId);
+  const streams = chosenStreams(await store.connections.get(connectionId), named);
+  return jobInfo(store, await store.jobs.createReset(connectionId, streams));
+}
+
+/** The streams named, or all that are selected. Throws API_INVALID_CONNECTION for another one. */
+export function chosenStreams(
+  { id, document }: Connection,
+  named?: Static<typeof StreamNames>,
+): JobStream[] {
   const selected = selectedStreams(document).map(({ stream: { name, namespace } }): JobStream => ({
     name,
     ...(namespace === undefined ? {} : { namespace }),
   }));
-  const streams =
-    named === undefined ? selected : named.map((each) => found(selected, each, connectionId));
-  return jobInfo(store, await store.jobs.createReset(connectionId, streams));
+  return named === undefined
+    ? selected
+    : named.map(({ streamName: name, streamNamespace }) =>
+        found(selected, { name, namespace: streamNamespace ?? '' }, id),
+      );
 }
 
 /** Without a namespace the name alone decides. */

@@ -1,9 +1,8 @@
 import type { Command } from 'commander';
 import { createInterface } from 'node:readline';
 import { Readable } from 'node:stream';
-import { ERROR_CODES, type ErrorCode } from '../../core/errors/codes.ts';
 import { loadSettings, type Settings } from '../../core/config/settings.ts';
-import { PipelineError } from '../../core/errors/pipeline-error.ts';
+import { postToApi } from './api-call.ts';
 import type { StreamRefusal, StreamVerdict } from '../verify/verify-connection.ts';
 
 /** Something differs; something could not be compared or did not rest. */
@@ -31,31 +30,8 @@ export function addVerifyCommand(program: Command): void {
 }
 
 async function* ask(settings: Settings, connectionId: string): AsyncGenerator<string> {
-  const { apiHost, apiPort, apiToken } = settings;
-  const host =
-    apiHost === '0.0.0.0' ? '127.0.0.1' : apiHost.includes(':') ? `[${apiHost}]` : apiHost;
-  const url = `http://${host}:${apiPort}/api/v1/connections/verify`;
-  try {
-    const response = await fetch(url, {
-      method: 'POST',
-      headers: {
-        'content-type': 'application/json',
-        ...(apiToken === null ? {} : { authorization: `Bearer ${apiToken}` }),
-      },
-      body: JSON.stringify({ connectionId }),
-    });
-    if (!response.ok) throw refused(await response.json());
-    yield* createInterface({ input: Readable.fromWeb(response.body as never) });
-  } catch (cause) {
-    if (cause instanceof PipelineError) throw cause;
-    throw new PipelineError('API_UNREACHABLE', `the API does not answer at ${url}`, { cause });
-  }
-}
-
-function refused(answer: unknown): PipelineError {
-  const { message, exceptionClassName } = answer as { message: string; exceptionClassName: string };
-  const code = exceptionClassName in ERROR_CODES ? (exceptionClassName as ErrorCode) : null;
-  return new PipelineError(code ?? 'API_INVALID_REQUEST', message);
+  const response = await postToApi(settings, 'connections/verify', { connectionId });
+  yield* createInterface({ input: Readable.fromWeb(response.body as never) });
 }
 
 function exitOf(line: Line): number {

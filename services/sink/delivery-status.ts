@@ -5,6 +5,7 @@ import type {
   ConnectionReport,
   ConnectionStreamReport,
   ConnectionWork,
+  NamedStream,
   PartitionReport,
   ReportedError,
 } from '../../core/store/work.ts';
@@ -141,6 +142,24 @@ export class DeliveryStatus {
       stageMs: this.stages.totals(),
       ...(this.error === undefined ? {} : { error: this.error }),
     };
+  }
+
+  /** The replays whose events are durable. */
+  replayed(): (NamedStream & { readonly replay: string })[] {
+    const { writer } = this;
+    if (writer === null) return [];
+    return this.work.streams.flatMap(({ namespace, name, replay }) => {
+      if (replay === undefined) return [];
+      const label = streamLabel({ namespace, name });
+      const targets = [...this.partitions.values()]
+        .map(({ target }) => target)
+        .filter(({ stream }) => streamLabel(stream.stream) === label);
+      const isDone = targets.every(
+        (target) =>
+          target.replay !== undefined && writer.durableOffset(target) >= target.replay.until,
+      );
+      return isDone && targets.length > 0 ? [{ namespace, name, replay: replay.id }] : [];
+    });
   }
 
   private measure(batch: ChangeBatch): Accepted {

@@ -6,7 +6,9 @@ import type {
   DestinationStream,
   DestinationWriter,
   PartitionTarget,
+  Replay,
 } from '../../connectors/spi/destination.ts';
+import type { StreamReplayWork } from '../../core/store/work.ts';
 import { streamLabel } from '../../schemas/catalog/stream-id.ts';
 import type { TopicAdmin } from '../../topics/admin/topic-admin.ts';
 import type { FetchedBatch, TopicReader } from '../../topics/consume/topic-reader.ts';
@@ -18,8 +20,14 @@ import { Lane } from './lane.ts';
 const TOPIC_POLL_MS = 300;
 const STOPPED_RETRY_MS = 15_000;
 
+export interface StreamDelivery {
+  readonly stream: DestinationStream;
+  readonly topic: string;
+  readonly replay?: StreamReplayWork | undefined;
+}
+
 export interface DeliveryOptions {
-  readonly streams: readonly { readonly stream: DestinationStream; readonly topic: string }[];
+  readonly streams: readonly StreamDelivery[];
   readonly writer: DestinationWriter;
   readonly reader: TopicReader;
   readonly admin: TopicAdmin;
@@ -29,9 +37,7 @@ export interface DeliveryOptions {
   readonly log: Logger;
 }
 
-interface StreamState {
-  readonly stream: DestinationStream;
-  readonly topic: string;
+interface StreamState extends StreamDelivery {
   open: boolean;
   /** When to try to open it, epoch milliseconds; Infinity while it is open. */
   due: number;
@@ -119,19 +125,50 @@ export class Delivery {
       state.due = Date.now() + TOPIC_POLL_MS;
       return;
     }
+    const replays = await this.replaysOf(state);
+    const opened: [PartitionTarget, number][] = [];
     for (const { partition } of topic.partitions) {
-      const target: PartitionTarget = { stream: state.stream, topic: state.topic, partition };
+      const replay = replays?.get(partition);
+      const target: PartitionTarget = {
+        stream: state.stream,
+        topic: state.topic,
+        partition,
+        ...(replay === undefined ? {} : { replay }),
+      };
       const next = await this.options.writer.open(target);
       await this.options.reader.assign({
         topic: state.topic,
         partition,
         offset: next ?? 'beginning',
       });
+      opened.push([target, next ?? 0]);
+    }
+    await this.options.writer.opened?.(state.topic);
+    // All at once: a replay is over when it is in every partition.
+    for (const [target, next] of opened) {
       this.targets.set(partitionKey(target), target);
-      this.options.status.opened(target, next ?? 0);
+      this.options.status.opened(target, next);
     }
     state.open = true;
     state.due = Infinity;
+  }
+
+  /** By partition, the replay that is ordered, within what the topic holds now. */
+  private async replaysOf({ topic, replay }: StreamState): Promise<Map<number, Replay> | null> {
+    if (replay === undefined) return null;
+    const { admin } = this.options;
+    const { id, start, rebuild } = replay;
+    const byTime =
+      typeof start === 'object' && 'timeMs' in start
+        ? await admin.offsetsForTime(topic, start.timeMs)
+        : null;
+    const replays = new Map<number, Replay>();
+    for (const { partition, low, stable } of await admin.bounds(topic)) {
+      const asked = typeof start === 'object' && 'offset' in start ? start.offset : low;
+      const from = Math.min(Math.max(byTime?.get(partition) ?? asked, low), stable);
+      replays.set(partition, { id, from, until: stable, rebuild });
+    }
+    return replays;
   }
 
   private stopStream(label: string, error: PipelineError): void {

@@ -78,6 +78,7 @@ export class SinkRunner {
       const delivery = new Delivery({
         streams: work.streams.map((stream) => ({
           stream: destinationStream(stream),
+          replay: stream.replay,
           topic: streamTopic(topicPrefix, work.sourceName, stream),
         })),
         writer,

@@ -66,9 +66,16 @@ async function deliverConnection(
     maxBufferedBytes: options.maxBufferedBytes,
     log: options.log,
   });
+  const ended = new Set<string>();
   const reports = new ReportLoop({
     report: async () => {
       await options.store.saveReport(unit, options.owner, runner.status.report());
+      for (const stream of runner.status.replayed()) {
+        const known = JSON.stringify(stream);
+        if (ended.has(known)) continue;
+        await options.store.endReplay(work.connectionId, stream);
+        ended.add(known);
+      }
       const commands = await options.store.takeCommands(unit);
       if (commands.some((command) => command.kind === 'flush')) await runner.flush();
     },

@@ -85,8 +85,8 @@ export async function prepareShape(
   const known = readShape(stored);
   const table = await readTable(client, name.schema, name.table);
   const replay = await admit(client, owned, partitions, table, registration);
-  if ((table === null) !== (known.length === 0)) {
-    const what = 'the table and what its columns mean are not there both';
+  if (table !== null && known.length === 0) {
+    const what = 'what its columns mean is gone; move its tables away, then replay the stream';
     throw refusal(owned, 'DST_STATE_LOST', what);
   }
   if (schemas.length === 0 && known.length === 0) {
@@ -103,6 +103,7 @@ export async function prepareShape(
   const shape = await grow(client, owned, names, { known, observed: all, isUnused, initials });
   const live = liveLayouts(name, names.raw, shape, initials);
   const isStaged = name.isReplaced || partitions.some(({ isRebuild }) => isRebuild);
+  if (table === null && known.length > 0) await restore(client, owned, live, shape);
   if (isStaged) await alignStaging(client, owned, live);
   const current =
     registration === null ? partitions : await register(client, owned, registration, replay, live);
@@ -235,6 +236,24 @@ async function grow(
   statements.push(storeShape(home, connectionId, topic, shape));
   await exchange(client, statements, 0);
   return shape;
+}
+
+/** Makes the tables of a known shape that somebody removed, for a replay to fill them. */
+async function restore(
+  client: Client,
+  owned: OwnedTable,
+  [flat, raw, ...children]: readonly TableLayout[],
+  shape: Shape,
+): Promise<void> {
+  const wanted: (readonly [TableLayout, Statement[]])[] = [
+    [raw as TableLayout, createTable(raw as TableLayout, `${marker(owned)} raw`)],
+    ...[flat as TableLayout, ...children].map(
+      (layout, i) => [layout, created(owned, layout, shape[i] as TableShape)] as const,
+    ),
+  ];
+  for (const [{ schema, table }, statements] of wanted) {
+    if ((await readTable(client, schema, table)) === null) await exchange(client, statements, 0);
+  }
 }
 
 function created(owned: OwnedTable, layout: TableLayout, { path }: TableShape): Statement[] {

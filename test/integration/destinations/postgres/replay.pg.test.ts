@@ -165,6 +165,9 @@ describe.each(CASES)('a replay into %s tables, %s', (kind, _mode, stream) => {
     });
     await replay(target, log, { id: 'r2', from: 0, rebuild: false });
     expect(await contents(target, kind)).toEqual(before);
+    await target.sql.query(`DROP TABLE ${main}`);
+    await replay(target, log, { id: 'r3', from: 0, rebuild: true });
+    expect(await contents(target, kind)).toEqual(before);
   });
 });
 

@@ -12,6 +12,7 @@ class Leases {
     listWork: () => Promise.resolve({ sources: [], connections: [] }),
     saveReport: () => Promise.resolve(),
     takeCommands: () => Promise.resolve([]),
+    endReplay: () => Promise.resolve(),
     acquireLease: (unit, owner, ttlMs) => {
       if (this.away) return Promise.reject(new Error('away'));
       const lease = this.held.get(unit);

@@ -1,0 +1,54 @@
+import type { FastifyInstance } from 'fastify';
+import Type from 'typebox';
+import { PipelineError } from '../../core/errors/pipeline-error.ts';
+import { namedStream } from '../../core/store/wanted-work.ts';
+import type { ReplayStart } from '../../core/store/work.ts';
+import { addCall, type ApiContext } from './api-context.ts';
+import { chosenStreams, StreamNames } from './reset-routes.ts';
+import { Uuid } from './request-body.ts';
+
+const Replay = Type.Object({
+  connectionId: Uuid,
+  streams: Type.Optional(StreamNames),
+  /** `beginning`, an offset, or a time in ISO 8601. */
+  from: Type.Optional(Type.Union([Type.String(), Type.Integer({ minimum: 0 })])),
+  rebuild: Type.Optional(Type.Boolean()),
+});
+
+/** A call of our own: delivers streams again from their topics. Answers at once with the order's id;
+ * connections/status says when it is carried out. */
+export function addReplayRoute(app: FastifyInstance, context: ApiContext): void {
+  addCall(app, 'connections/replay', Replay, async (body) => {
+    const { connectionId, from = 'beginning', rebuild = false } = body;
+    const { store } = context;
+    const connection = await store.connections.get(connectionId);
+    await refuseUnable(context, connection.destinationId);
+    const streams = chosenStreams(connection, body.streams).map(namedStream);
+    const replayId = await store.replays.order(connectionId, streams, startOf(from), rebuild);
+    return { connectionId, replayId, streams };
+  });
+}
+
+async function refuseUnable(
+  { store, connectors }: ApiContext,
+  destinationId: string,
+): Promise<void> {
+  const { connector } = await store.actors.get('destination', destinationId);
+  const { spec, replays } = await connectors.destinations.load(connector);
+  if (replays === true) return;
+  throw new PipelineError(
+    'API_INVALID_CONNECTION',
+    `A ${spec.title} destination cannot be replayed; reset the streams instead`,
+  );
+}
+
+function startOf(from: string | number): ReplayStart {
+  if (from === 'beginning') return from;
+  if (/^\d+$/.test(String(from))) return { offset: Number(from) };
+  const timeMs = Date.parse(String(from));
+  if (!Number.isNaN(timeMs)) return { timeMs };
+  throw new PipelineError(
+    'API_INVALID_REQUEST',
+    'from must be beginning, an offset or a time in ISO 8601',
+  );
+}
