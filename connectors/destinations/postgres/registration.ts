@@ -61,7 +61,12 @@ function newReplay(
   const begun = partitions.filter((row) => row.replayId === replay.id);
   if (begun.some((row) => row.partition === registration.partition)) return null;
   // What is replaced as a whole is built beside the live table in any case.
-  const rebuild = begun[0]?.isRebuild ?? (replay.rebuild && !name.isReplaced);
+  const isBeyond = partitions.some(
+    (row) => row.partition === registration.partition && (row.nextOffset ?? 0) > replay.until,
+  );
+  // Past the end: the topic is another one, of which nothing was delivered.
+  const wanted = (replay.rebuild || isBeyond) && !name.isReplaced;
+  const rebuild = begun[0]?.isRebuild ?? wanted;
   return { ...replay, rebuild, isFirst: begun.length === 0 };
 }
 

@@ -14,8 +14,8 @@ export function beginReplay(
 ): Statement {
   const { id, from, until, rebuild } = replay;
   const [next, end] = rebuild
-    ? ['$4::bigint', 'greatest(next_offset,$5::bigint)']
-    : ['least(next_offset,$4::bigint)', 'next_offset'];
+    ? ['$4::bigint', '$5::bigint']
+    : ['least(next_offset,$4::bigint)', 'CASE WHEN next_offset<=$5::bigint THEN next_offset END'];
   return {
     text: `UPDATE ${offsetsTable(home)} SET next_offset=${next}, replay_until=${end}, replay_id=$6, is_rebuild=$7
       WHERE connection_id=$1 AND topic=$2 AND partition=$3 AND $5::bigint IS NOT NULL`,
