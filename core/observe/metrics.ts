@@ -58,6 +58,13 @@ export const metrics = {
     labelNames: ['connection', 'stream', 'connector'] as const,
     registers,
   }),
+  fileBytes: new Histogram({
+    name: 'headrace_sink_file_bytes',
+    help: 'Sizes of the Parquet files uploaded.',
+    labelNames: ['connection', 'stream'] as const,
+    buckets: [2 ** 14, 2 ** 17, 2 ** 20, 2 ** 22, 2 ** 24, 2 ** 25, 2 ** 26, 2 ** 27, 2 ** 28],
+    registers,
+  }),
   sinkLagRecords: new Gauge({
     name: 'headrace_sink_lag_records',
     help: 'Offsets in the topics that are not durable in the destination yet.',

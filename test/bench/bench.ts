@@ -1,5 +1,6 @@
 import { append, parquet, upsert } from './deliver.ts';
 import { drain } from './drain.ts';
+import { lake } from './lake.ts';
 import { latency } from './latency.ts';
 import { mysqlParser } from './mysql-parser.ts';
 import { snapshot } from './snapshot.ts';
@@ -17,6 +18,7 @@ const BENCHES: Readonly<Record<string, () => Promise<Record<string, unknown>>>> 
   'mysql-parser': mysqlParser,
   topics,
   verify,
+  lake,
 };
 
 const name = process.argv[2] ?? '';

@@ -11,7 +11,7 @@ import {
   type GenerationFile,
 } from './generation-chain.ts';
 import { ownerMark, streamFolder } from './object-key.ts';
-import type { WriterContext } from './range-delivery.ts';
+import { observeFile, type WriterContext } from './range-delivery.ts';
 import type { BuiltFile } from './slot-files.ts';
 
 /** How often another instance that opens the same partition at the same time is given way to. */
@@ -95,6 +95,7 @@ export class GenerationStore {
       'headrace-rows': `${rows}`,
     };
     await uploads.run(() => store.uploadIfAbsent(key, path, bytes, metadata));
+    observeFile(this.context, this.target, bytes);
     return { key, rows, bytes, sha256, firstSlot, endSlot };
   }
 

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import { PipelineError } from '../../../core/errors/pipeline-error.ts';
+import { metrics } from '../../../core/observe/metrics.ts';
 import { failpoint } from '../../../core/run/failpoints.ts';
 import { streamLabel } from '../../../schemas/catalog/stream-id.ts';
 import type { PartitionTarget, SchemaLookup } from '../../spi/destination.ts';
@@ -22,6 +23,12 @@ export interface WriterContext {
   readonly spoolFolder: string;
   readonly uploads: UploadSlots;
   readonly signal: AbortSignal;
+}
+
+/** Counts an uploaded file by its size. */
+export function observeFile(context: WriterContext, target: PartitionTarget, bytes: number): void {
+  const stream = streamLabel(target.stream.stream);
+  metrics.fileBytes.observe({ connection: context.connectionId, stream }, bytes);
 }
 
 /** A range that takes no more records. The fields that change keep what a failed attempt has done. */
@@ -143,7 +150,10 @@ export class RangeDelivery {
       'headrace-range': `${claim.first}-${claim.end}`,
       'headrace-rows': String(rows),
     };
-    if (await uploads.run(() => store.uploadIfAbsent(key, path, bytes, metadata))) return;
+    if (await uploads.run(() => store.uploadIfAbsent(key, path, bytes, metadata))) {
+      observeFile(this.context, this.target, bytes);
+      return;
+    }
     // It is there: an answer that got lost, or another instance that finishes the same claim.
     const there = await store.head(key);
     if (there?.['headrace-claim'] !== claim.id) throw this.fenced(claim);

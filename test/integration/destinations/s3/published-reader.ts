@@ -2,13 +2,17 @@ import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { DuckDBConnection } from '@duckdb/node-api';
 
-/** The way in that docs/lake.md gives for DuckDB; FOLDER is the stream's, ROOT the bucket. */
+/** The way in that docs/lake.md gives for DuckDB, but that it keeps what it took the files from. */
 const WAY_IN = `
+  create or replace temp table newest as
+    select arg_max(files, generation) as files, arg_max(offsets.next, generation) as next,
+      max(generation) as generation
+    from read_json('ROOT/FOLDER/_generations/*/*.json')
+    group by connectionId, topic, partition;
   set variable files = (
-    select list('ROOT/' || file.key) from (
-      select unnest(arg_max(files, generation)) as file
-      from read_json('ROOT/FOLDER/_generations/*/*.json')
-      group by connectionId, topic, partition))`;
+    select list('ROOT/' || file.key) from (select unnest(files) as file from newest));
+  set variable next = (select max(next) from newest);
+  set variable generation = (select max(generation) from newest);`;
 
 /** Runs SQL over the rows that the manifests below a bucket's folder name; ROWS is the table. */
 export async function readPublished(

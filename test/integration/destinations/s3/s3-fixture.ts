@@ -127,6 +127,13 @@ export class MemoryTopic implements SchemaLookup {
     this.keys.push(null);
   }
 
+  /** Lets go of the records before `end`, which nobody reads again. */
+  forget(end: number): void {
+    const none = Buffer.alloc(0);
+    for (let i = end - 1; i >= 0 && this.values[i] !== none; i--)
+      this.values[i] = this.keys[i] = none;
+  }
+
   get end(): number {
     return this.values.length;
   }
