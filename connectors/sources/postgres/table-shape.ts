@@ -137,7 +137,10 @@ export async function broughtRows(
 ): Promise<boolean> {
   if (attached) return exists(sql, name);
   if (joined === null) return false;
-  return exists(sql, `${name} WHERE xmin = '${joined.xid}' AND cmin::text::int8 < ${joined.command}`);
+  return exists(
+    sql,
+    `${name} WHERE xmin = '${joined.xid}' AND cmin::text::int8 < ${joined.command}`,
+  );
 }
 
 async function exists(sql: SideSession, from: string): Promise<boolean> {
