@@ -40,6 +40,8 @@ export interface SyncJobOptions extends HookOptions {
  */
 interface Progress {
   readonly position: string | null;
+  /** Version of the source's work that was asked: another server's positions are its own. */
+  readonly askedOf: string | null;
   readonly targets: Readonly<Record<string, number>> | null;
   readonly figures: readonly StreamFigures[];
   readonly stageMs: StageMs;
@@ -56,6 +58,7 @@ interface Progress {
 
 const NOT_BEGUN: Progress = {
   position: null,
+  askedOf: null,
   targets: null,
   figures: [],
   stageMs: {},
@@ -137,8 +140,8 @@ export class SyncJob {
     const { store, policy } = this.options;
     if (!(await store.jobs.beginNextAttempt(this.job.id))) return false;
     this.job = await store.jobs.get(this.job.id);
-    const { position, targets } = this.progress;
-    this.progress = { ...NOT_BEGUN, position, targets, figures: firstFigures(report) };
+    const { position, askedOf, targets } = this.progress;
+    this.progress = { ...NOT_BEGUN, position, askedOf, targets, figures: firstFigures(report) };
     await this.log(`job: attempt ${this.job.attempt + 1} of ${policy.maxAttempts}`);
     return true;
   }
@@ -182,8 +185,8 @@ export class SyncJob {
     if (connection === undefined || source === undefined) {
       return { is: 'wait', kind: 'clean-up', why: 'a deleted source is let go first' };
     }
-    const position = this.progress.position ?? (await this.askPosition(source));
     if (this.progress.targets === null) {
+      const position = await this.positionOf(source);
       const captured = await this.captured(position, connection, source, report);
       if (captured.is !== 'met') return captured;
     }
@@ -192,12 +195,14 @@ export class SyncJob {
 
   /** The barrier's mark. Asked after the request came in, so it is at or past what was committed
    * when it came. */
-  private async askPosition(source: SourceWork): Promise<string> {
+  private async positionOf(source: SourceWork): Promise<string> {
+    const { position, askedOf } = this.progress;
+    if (position !== null && askedOf === source.version) return position;
     const connector = await this.options.connectors.sources.load(source.connector);
-    const position = await connector.currentPosition(source.config);
-    this.change({ position });
-    await this.log(`capture: waiting until the source is read through ${position}`);
-    return position;
+    const mark = await connector.currentPosition(source.config);
+    this.change({ position: mark, askedOf: source.version });
+    await this.log(`capture: waiting until the source is read through ${mark}`);
+    return mark;
   }
 
   private async captured(

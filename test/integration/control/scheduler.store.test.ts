@@ -13,7 +13,7 @@ let opened: Awaited<ReturnType<typeof embeddedStore>>;
 let stage: Stage;
 let ids: Awaited<ReturnType<typeof seedConnection>>;
 
-beforeAll(async () => void (opened = await embeddedStore()), 60_000);
+beforeAll(async () => void (opened = await embeddedStore()), 240_000);
 afterAll(() => opened[Symbol.asyncDispose]());
 beforeEach(async () => {
   stage = new Stage(opened.store);
@@ -222,6 +222,24 @@ describe('a sync is a barrier', () => {
     stage.startScheduler('scheduler-2');
     await expect.poll(() => statusOf(id), eventually).toBe('succeeded');
     expect((await logOf(id)).match(/sync started/g)).toHaveLength(1);
+  });
+
+  it('asks for its mark anew when the source was pointed at another server', async () => {
+    await sourceSays({ capturedThrough: '09' });
+    await sinkSays({});
+    const id = await sync();
+    stage.startScheduler();
+    await expect.poll(() => logOf(id), eventually).toContain('captured 09 of 0A');
+    stage.fake.position = () => Promise.resolve('0C');
+    await stage.store.actors.update(ids.sourceId, {
+      name: 'shop',
+      configuration: { host: 'replica' },
+    });
+    // Beyond the mark of the old server, and short of the new one's.
+    await sourceSays({ capturedThrough: '0B' });
+    await expect.poll(() => logOf(id), eventually).toContain('is read through 0C');
+    await sourceSays({ capturedThrough: '0C' });
+    await expect.poll(() => statusOf(id), eventually).toBe('succeeded');
   });
 
   it('a cancel ends it', async () => {
