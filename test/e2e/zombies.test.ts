@@ -26,41 +26,45 @@ describe('a zombie', () => {
     for (const rig of rigs) await rig[Symbol.asyncDispose]();
   });
 
-  it('of source or sink changes nothing, and gives way', { timeout: 240_000 }, async () => {
-    const rig = await startRig({
-      roles: ['api', 'scheduler', 'source', 'sink'],
-      sourceSettings: { wal_sender_timeout: '10s' },
-    });
-    rigs.push(rig);
-    await query(rig.source, 'create table t (k int primary key, v int not null)');
-    await query(rig.source, 'insert into t select k, 0 from generate_series(1, 50) k');
-    const connection = await connect(rig);
-    expect(await sync(rig, connection)).toMatchObject({ job: { status: 'succeeded' } });
-    for (const role of ['source', 'sink'] as const) {
-      const old = rig.processes.get(role) as HeadraceProcess;
-      others.push(await second(rig, role));
-      const load = setInterval(() => void bump(rig).catch(() => undefined), 25);
-      try {
-        await until('changes', async () => (await bump(rig)) > 20);
-        process.kill(old.pid, 'SIGSTOP');
-        const stopped = Date.now();
-        const version = await bump(rig);
-        await until(`the other ${role}`, async () => (await targetVersion(rig)) >= version);
-        expect(Date.now() - stopped, 'fail-over time').toBeLessThan(30_000);
-      } finally {
-        process.kill(old.pid, 'SIGCONT');
-        clearInterval(load);
-      }
-      // Awake again it learns from Kafka, from the destination or from its lease that it is replaced.
-      await until(`${role} to give way`, async () => gaveWay(rig, old, role));
+  it(
+    'SP-02, SI-02: of source or sink changes nothing, and gives way',
+    { timeout: 240_000 },
+    async () => {
+      const rig = await startRig({
+        roles: ['api', 'scheduler', 'source', 'sink'],
+        sourceSettings: { wal_sender_timeout: '10s' },
+      });
+      rigs.push(rig);
+      await query(rig.source, 'create table t (k int primary key, v int not null)');
+      await query(rig.source, 'insert into t select k, 0 from generate_series(1, 50) k');
+      const connection = await connect(rig);
       expect(await sync(rig, connection)).toMatchObject({ job: { status: 'succeeded' } });
-      const columns = await columnsOf(rig.source, 't');
-      expect(await digest(rig.target, 't', columns)).toEqual(
-        await digest(rig.source, 't', columns),
-      );
-      expect(await reappliedRows(rig)).toBe(0);
-    }
-  });
+      for (const role of ['source', 'sink'] as const) {
+        const old = rig.processes.get(role) as HeadraceProcess;
+        others.push(await second(rig, role));
+        const load = setInterval(() => void bump(rig).catch(() => undefined), 25);
+        try {
+          await until('changes', async () => (await bump(rig)) > 20);
+          process.kill(old.pid, 'SIGSTOP');
+          const stopped = Date.now();
+          const version = await bump(rig);
+          await until(`the other ${role}`, async () => (await targetVersion(rig)) >= version);
+          expect(Date.now() - stopped, 'fail-over time').toBeLessThan(30_000);
+        } finally {
+          process.kill(old.pid, 'SIGCONT');
+          clearInterval(load);
+        }
+        // Awake again it learns from Kafka, from the destination or from its lease that it is replaced.
+        await until(`${role} to give way`, async () => gaveWay(rig, old, role));
+        expect(await sync(rig, connection)).toMatchObject({ job: { status: 'succeeded' } });
+        const columns = await columnsOf(rig.source, 't');
+        expect(await digest(rig.target, 't', columns)).toEqual(
+          await digest(rig.source, 't', columns),
+        );
+        expect(await reappliedRows(rig)).toBe(0);
+      }
+    },
+  );
 });
 
 async function connect(rig: Rig): Promise<string> {

@@ -208,7 +208,7 @@ describe('a sync is a barrier', () => {
     await expect.poll(() => statusOf(id), eventually).toBe('succeeded');
   });
 
-  it('is taken up by another scheduler where the dead one left it', async () => {
+  it('AD-01: is taken up by another scheduler where the dead one left it', async () => {
     stage.ends = new Map([['orders:0', 5]]);
     await sourceSays();
     await sinkSays({ durable: 0, consumed: 0 });

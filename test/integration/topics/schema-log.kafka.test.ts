@@ -75,7 +75,7 @@ test('two writers that race get one id for one schema, and different ones for di
   expect(new Set(raced).size).toBe(5);
 });
 
-test('of two incompatible changes that race, the log takes one and both clients know which', async () => {
+test('SR-02: of two incompatible changes that race, the log takes one and both clients know which', async () => {
   await kafka.registry.register('both', valueSchema({ id: 'int64' }));
   const outcomes = await Promise.allSettled([
     kafka.registry.register('both', valueSchema({ id: 'int64', c: 'int32' })),

@@ -65,7 +65,7 @@ test('a position goes past control records', async () => {
   await reader.close();
 });
 
-test('removed records are a gap with its size, never a reset; other partitions go on', async () => {
+test('KA-05: removed records are a gap with its size, never a reset; other partitions go on', async () => {
   const topic = await newTopic('gap', 2);
   for (let i = 0; i < 5; i++) await write(topic, `${i}`);
   await stockAdmin.fetchTopicOffsets(topic);

@@ -128,7 +128,7 @@ describe.each([
     await Promise.all([older.close(), newer.close()]);
   });
 
-  test('a record above the limit is refused with the name of its topic, a batch is cut', async () => {
+  test('KA-07: a record above the limit is refused with the name of its topic, a batch is cut', async () => {
     const topic = await newTopic(1, { 'max.message.bytes': '100000' });
     const writer = await openWriter(topic, options);
     const records = Array.from({ length: 50 }, (_, i): KeyValue => [`${i}`, 'x'.repeat(30_000)]);

@@ -160,7 +160,7 @@ describe.each(Object.keys(CONFIGS) as Kind[])('overwrite, %s tables', (kind) => 
     }
   });
 
-  it('is old or new whenever the writer dies, and goes on', async () => {
+  it('SI-12: is old or new whenever the writer dies, and goes on', async () => {
     await using target = await newTarget(server, { config: CONFIGS[kind] });
     const log = new EventLog(target.schemas, overwritten('t'), COLUMNS);
     log.generation(1, rows(40, 'a'));

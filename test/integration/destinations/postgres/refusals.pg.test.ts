@@ -52,7 +52,7 @@ describe('a value that the target cannot hold', () => {
 });
 
 describe('a constraint that somebody added', () => {
-  it('stops the stream by its name', async () => {
+  it('PT-03: stops the stream by its name', async () => {
     await using target = await newTarget(server);
     const log = new EventLog(target.schemas, deduped('t'), COLUMNS);
     const writer = target.writer();
@@ -171,7 +171,7 @@ describe('the check', () => {
     expect(wrong).toContain('host is missing');
   });
 
-  it('refuses a deduped stream without a key', () => {
+  it('PG-12: refuses a deduped stream without a key', () => {
     const config = { host: 'h', database: 'd', username: 'u' };
     expect(() => destination.validateStream(config, deduped('t', []))).toThrow(/primary key/);
     expect(() => destination.validateStream(config, deduped('t'))).not.toThrow();

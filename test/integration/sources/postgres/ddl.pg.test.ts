@@ -109,7 +109,7 @@ const STOPPING: readonly [string, string, RegExp][] = [
 describe('postgres DDL that cannot be carried', () => {
   for (const down of [false, true]) {
     it.each(STOPPING)(
-      `stops by name: %s (${down ? 'while down' : 'live'})`,
+      `PG-16: stops by name: %s (${down ? 'while down' : 'live'})`,
       async (name, ddl, what) => {
         await using db = await database();
         const change = name === 'another key' ? { change: 'UPDATE t SET a = a WHERE id = 1' } : {};

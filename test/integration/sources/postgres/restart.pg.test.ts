@@ -18,7 +18,7 @@ const withDetails = (state: SourceState | null, details: Record<string, unknown>
 });
 
 describe('postgres restarts', () => {
-  it('cuts a huge transaction and goes on behind what was committed of it', async () => {
+  it('PG-11: cuts a huge transaction and goes on behind what was committed of it', async () => {
     await using db = await freshDatabase(server, 'huge');
     await db.sql.query(
       'CREATE TABLE t (id int PRIMARY KEY, pad text); CREATE TABLE u (id int PRIMARY KEY)',
@@ -90,7 +90,7 @@ describe('postgres restarts', () => {
     await run.close();
   });
 
-  it('refuses to go on over a gap, each with its code', async () => {
+  it('PG-03, PG-04, PG-06, PG-07: refuses to go on over a gap, each with its code', async () => {
     await using db = await freshDatabase(server, 'codes');
     await db.sql.query('CREATE TABLE t (id int PRIMARY KEY)');
     const first = await Run.open(db.config, { streams: ['t'] });
@@ -216,7 +216,7 @@ describe('postgres restarts', () => {
     await again.close();
   });
 
-  it('notices a lost slot, a killed server and a server restored from an older copy', async () => {
+  it('PG-01, PG-05, PG-07: notices a lost slot, a killed server and a server restored from an older copy', async () => {
     await using own = await postgresContext({
       settings: { max_slot_wal_keep_size: '16MB', min_wal_size: '32MB', max_wal_size: '32MB' },
     });

@@ -72,7 +72,7 @@ describe.each([18, 16, 14] as const)('postgres %i stream', (major) => {
     await run.close();
   });
 
-  it('delivers a transaction that was open across a restart', async () => {
+  it('PG-09: delivers a transaction that was open across a restart', async () => {
     await using db = await freshDatabase(server, 'opentx');
     await db.sql.query('CREATE TABLE t (id int PRIMARY KEY)');
     await using other = await freshDatabase(server, 'opentx2');
@@ -179,7 +179,7 @@ describe.each([18, 16, 14] as const)('postgres %i stream', (major) => {
     await run.close();
   });
 
-  it('captures inserts of a table without a key, whose own updates keep working', async () => {
+  it('PG-12: captures inserts of a table without a key, whose own updates keep working', async () => {
     await using db = await freshDatabase(server, 'keyless');
     await db.sql.query('CREATE TABLE k (a int); CREATE TABLE t (id int PRIMARY KEY)');
     await db.sql.query('INSERT INTO k VALUES (1)');

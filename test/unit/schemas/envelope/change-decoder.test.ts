@@ -170,7 +170,7 @@ describe('ChangeCursor', () => {
     );
   });
 
-  it('refuses a record that is cut short or too long', () => {
+  it('SR-05: refuses a record that is cut short or too long', () => {
     const schema: StreamSchema = {
       stream: { namespace: 'public', name: 't' },
       columns: [{ name: 'id', type: { kind: 'string' }, inKey: true }],
