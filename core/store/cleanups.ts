@@ -31,6 +31,14 @@ export class Cleanups {
     return rows.map((row) => ({ ...row, configuration: this.sealer.open(row.configuration) }));
   }
 
+  /** Holds back sources that have never run for this long, or until `done` or `failed`. */
+  async claim(id: string, forMs: number): Promise<void> {
+    await this.database.query(
+      `UPDATE headrace.cleanup SET claimed_until = headrace.now_ms() + $2::bigint WHERE id = $1`,
+      [id, forMs],
+    );
+  }
+
   async done(id: string): Promise<void> {
     await this.database.query(`DELETE FROM headrace.cleanup WHERE id = $1`, [id]);
   }
@@ -38,6 +46,7 @@ export class Cleanups {
   async failed(id: string, retryInMs: number, error: string): Promise<void> {
     await this.database.query(
       `UPDATE headrace.cleanup SET failed_attempts = failed_attempts + 1, last_error = $3,
+         claimed_until = 0,
          due_at = headrace.now_ms() + $2::bigint WHERE id = $1`,
       [id, retryInMs, error],
     );

@@ -22,6 +22,14 @@ export type NewConnection = Omit<Connection, 'id' | 'createdAt'>;
 const COLUMNS = `id, workspace_id AS "workspaceId", source_id AS "sourceId",
   destination_id AS "destinationId", status, document, created_at AS "createdAt"`;
 
+const SCHEDULE_CHANGED = `(document->'scheduleType')::text || (document->'scheduleData')::text
+  IS DISTINCT FROM ($2::json->'scheduleType')::text || ($2::json->'scheduleData')::text`;
+
+export interface ScheduledConnection extends Connection {
+  readonly lastJobAt: number | null;
+  readonly scheduledAt: number;
+}
+
 export class Connections {
   private readonly database: Database;
 
@@ -73,12 +81,13 @@ export class Connections {
     );
   }
 
-  /** Active ones that wait for a clock, each with the time of its last job (null before the first). */
-  scheduled(): Promise<(Connection & { readonly lastJobAt: number | null })[]> {
-    return this.database.query<Connection & { lastJobAt: number | null }>(
-      `SELECT ${COLUMNS},
-         (SELECT max(j.created_at) FROM headrace.job j WHERE j.connection_id = connection.id)
-           AS "lastJobAt"
+  /** Active ones that wait for a clock. `lastJobAt`: when the newest job was made, or the run that it
+   * was made for when that is later (another clock was behind); null before the first. */
+  scheduled(): Promise<ScheduledConnection[]> {
+    return this.database.query<ScheduledConnection>(
+      `SELECT ${COLUMNS}, scheduled_at AS "scheduledAt",
+         (SELECT max(greatest(j.created_at, coalesce(j.slot, 0)))
+          FROM headrace.job j WHERE j.connection_id = connection.id) AS "lastJobAt"
        FROM headrace.connection
        WHERE status = 'active' AND document->>'scheduleType' IN ('basic', 'cron') ORDER BY id`,
     );
@@ -91,7 +100,8 @@ export class Connections {
   ): Promise<void> {
     await this.database.transaction(async (tx) => {
       await tx.query(
-        `UPDATE headrace.connection SET document = $2::json, status = $3, version = version + 1
+        `UPDATE headrace.connection SET document = $2::json, status = $3, version = version + 1,
+           scheduled_at = CASE WHEN ${SCHEDULE_CHANGED} THEN headrace.now_ms() ELSE scheduled_at END
          WHERE id = $1`,
         [id, JSON.stringify(change.document), change.status],
       );

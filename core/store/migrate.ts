@@ -7,6 +7,7 @@ import { alerts } from './migrations/0005-alerts.ts';
 import { operations } from './migrations/0006-operations.ts';
 import { workspaces } from './migrations/0007-workspaces.ts';
 import { streamReplays } from './migrations/0008-stream-replays.ts';
+import { cleanupClaims } from './migrations/0009-cleanup-claims.ts';
 
 /** In order; a migration that has been released is never edited. */
 const MIGRATIONS: readonly string[] = [
@@ -18,6 +19,7 @@ const MIGRATIONS: readonly string[] = [
   operations,
   workspaces,
   streamReplays,
+  cleanupClaims,
 ];
 
 /** Any number that is ours: processes that start together apply each migration once. */

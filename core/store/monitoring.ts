@@ -24,6 +24,8 @@ export interface MonitoredSource {
   /** Connections of the source, one for the message and the others to know of. */
   readonly subjects: readonly Subject[];
   readonly isRead: boolean;
+  /** A service has reported on it: what it holds on its server is its own. */
+  readonly hasRun: boolean;
 }
 
 /** What the alerts service watches, each in one statement however many connections there are. */
@@ -54,7 +56,9 @@ export class Monitoring {
     const rows = await this.database.query<MonitoredSource>(
       `SELECT ${captureIdSql('s')} AS "captureId", s.connector, s.configuration,
          json_agg(${SUBJECT} ORDER BY c.status, c.id) AS subjects,
-         bool_or(c.status = 'active') AS "isRead"
+         bool_or(c.status = 'active') AS "isRead",
+         EXISTS (SELECT 1 FROM headrace.report
+           WHERE unit = 'source:' || ${captureIdSql('s')}) AS "hasRun"
        FROM ${SUBJECT_TABLES}
        WHERE c.status <> 'deprecated'
        GROUP BY s.id ORDER BY s.id`,

@@ -37,7 +37,8 @@ interface Row {
   readonly copies: readonly (NamedStream & { readonly copy: string })[] | null;
 }
 
-const CLEANUP_PATIENCE = 3;
+/** A clean-up that has failed as often holds up new sources only while it is tried again. */
+export const CLEANUP_PATIENCE = 3;
 
 /**
  * The wanted state: every active connection's source is captured all the time; its destination is
@@ -67,7 +68,8 @@ export async function readWantedWork(database: Queryable, sealer: Sealer): Promi
          EXISTS (SELECT 1 FROM headrace.report WHERE unit = 'source:' || ${captureIdSql('s')})
          OR NOT EXISTS (
            SELECT 1 FROM headrace.cleanup k JOIN headrace.actor a ON a.id = k.actor_id
-           WHERE a.connector = s.connector AND k.failed_attempts < ${CLEANUP_PATIENCE}
+           WHERE a.connector = s.connector
+             AND (k.failed_attempts < ${CLEANUP_PATIENCE} OR k.claimed_until > headrace.now_ms())
          )
        )
      ORDER BY c.id`,

@@ -2,8 +2,8 @@ import { toPipelineError } from '../../core/errors/pipeline-error.ts';
 import { Backoff } from '../../core/run/backoff.ts';
 import { systemClock, type Clock } from '../../core/run/clock.ts';
 import type { Service } from '../../core/run/service.ts';
-import type { Cleanup } from '../../core/store/cleanups.ts';
 import { selectedStreams } from '../../core/store/connection-document.ts';
+import { letGo } from './let-go.ts';
 import { SyncJob, type SyncJobOptions } from './sync-job.ts';
 import { dueAt } from './timetable.ts';
 
@@ -17,8 +17,6 @@ const LEASE_TTL_MS = 10_000;
 const BUSY_TICK_MS = 200;
 const IDLE_TICK_MS = 500;
 const DRAIN_MS = 5_000;
-const CLEANUP_RETRY_MS = 1_000;
-const CLEANUP_RETRY_MAX_MS = 60_000;
 const PRUNE_EVERY_MS = 600_000;
 const PASSED_OVER = ['JOB_ALREADY_RUNNING', 'JOB_CONNECTION_INACTIVE', 'JOB_SLOT_TAKEN'];
 
@@ -65,7 +63,7 @@ class Scheduler {
     if (!(await store.work.acquireLease('scheduler', owner, LEASE_TTL_MS))) return false;
     await this.startDueJobs();
     for (const cleanup of await store.cleanups.due()) {
-      this.start(`cleanup ${cleanup.id}`, () => this.letGo(cleanup));
+      this.start(`cleanup ${cleanup.id}`, () => letGo(this.options, cleanup));
     }
     if (this.options.clock.now() - this.prunedAt > PRUNE_EVERY_MS)
       this.start('prune', () => this.prune());
@@ -108,26 +106,6 @@ class Scheduler {
     if (policy.historyMs === 0) return;
     const jobs = await store.jobs.prune(policy.historyMs);
     if (jobs > 0) logger.info({ jobs }, 'old jobs forgotten');
-  }
-
-  /** Retried until the source's server has done it: its slot may be in use for a while yet. */
-  private async letGo(cleanup: Cleanup): Promise<void> {
-    const { store, connectors, logger } = this.options;
-    const { captureId, connector, configuration, failedAttempts } = cleanup;
-    try {
-      const source = await connectors.sources.load(connector);
-      await source.release({ sourceId: captureId, config: configuration });
-      await store.cleanups.done(cleanup.id);
-      logger.info({ source: captureId }, 'source let go');
-    } catch (thrown) {
-      const error = toPipelineError(thrown);
-      const wait = Math.min(
-        CLEANUP_RETRY_MS * 2 ** Math.min(failedAttempts, 10),
-        CLEANUP_RETRY_MAX_MS,
-      );
-      logger.warn({ err: error, source: captureId, failedAttempts }, 'source not let go yet');
-      await store.cleanups.failed(cleanup.id, wait, `${error.code}: ${error.message}`);
-    }
   }
 
   private start(key: string, work: () => Promise<void>): void {

@@ -10,17 +10,22 @@ const FIRST_RUN_MS = 60_000;
  * while one was running, or while no scheduler was there, are one run, not several.
  */
 export function dueAt(
-  connection: Pick<Connection, 'document' | 'createdAt'> & { readonly lastJobAt: number | null },
+  connection: Pick<Connection, 'document' | 'createdAt'> & {
+    /** Of the newest job: when it was made, or the run that it was made for, whichever is later. */
+    readonly lastJobAt: number | null;
+    /** When the schedule was given to the connection: earlier runs of it were never due. */
+    readonly scheduledAt: number;
+  },
 ): number | null {
   const { scheduleData } = connection.document;
-  const { lastJobAt, createdAt } = connection;
+  const { lastJobAt, createdAt, scheduledAt } = connection;
   if (scheduleData?.basicSchedule !== undefined) {
     return lastJobAt === null
       ? createdAt + FIRST_RUN_MS
       : lastJobAt + intervalMs(scheduleData.basicSchedule);
   }
   if (scheduleData?.cron !== undefined) {
-    return nextCronRun(scheduleData.cron, lastJobAt ?? createdAt);
+    return nextCronRun(scheduleData.cron, Math.max(lastJobAt ?? 0, scheduledAt));
   }
   return null;
 }

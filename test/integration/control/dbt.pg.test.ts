@@ -7,26 +7,34 @@ import { runDbt } from '../../../services/scheduler/dbt.ts';
 import { postgresContext } from '../../support/contexts.ts';
 import { query } from '../../support/rig.ts';
 
-const INSTALL_MS = 240_000;
+const INSTALL_MS = 90_000;
 
 /** dbt with its Postgres adapter in a virtual environment that is kept; null where Python or its
- * packages are not to be had. */
+ * packages are not to be had, which is remembered beside it: remove the note to try again. */
 function installedDbt(): string | null {
   const cache = process.env['HEADRACE_CACHE'] ?? join(homedir(), '.cache', 'headrace');
   const folder = join(cache, 'dbt-postgres');
   const command = join(folder, 'bin', 'dbt');
   const complete = join(folder, 'complete');
+  const unavailable = join(cache, 'dbt-postgres.unavailable');
   if (existsSync(complete)) return command;
+  if (existsSync(unavailable)) return null;
   const run = (program: string, words: string[]) =>
     execFileSync(program, words, { timeout: INSTALL_MS, stdio: 'pipe' });
   try {
     mkdirSync(cache, { recursive: true });
     run('python3', ['-m', 'venv', folder]);
-    run(join(folder, 'bin', 'pip'), ['install', '--quiet', 'dbt-postgres']);
+    run(join(folder, 'bin', 'pip'), [
+      'install',
+      '--quiet',
+      'dbt-core==1.9.4',
+      'dbt-postgres==1.9.0',
+    ]);
     writeFileSync(complete, '');
     return command;
   } catch {
     rmSync(folder, { recursive: true, force: true });
+    writeFileSync(unavailable, '');
     return null;
   }
 }

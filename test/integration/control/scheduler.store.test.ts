@@ -7,7 +7,7 @@ import type {
   WorkerCommand,
 } from '../../../core/store/work.ts';
 import { Stage, STREAM as stream } from './scheduler-stage.ts';
-import { documentOf, embeddedStore, seedConnection } from './store-fixture.ts';
+import { embeddedStore, seedConnection } from './store-fixture.ts';
 
 let opened: Awaited<ReturnType<typeof embeddedStore>>;
 let stage: Stage;
@@ -281,28 +281,5 @@ describe('a source that nobody needs any more', () => {
     await stage.store.connections.remove(ids.connectionId);
     await expect.poll(() => released, eventually).toEqual([ids.sourceId, ids.sourceId]);
     await expect.poll(() => stage.store.cleanups.pendingFor(ids.sourceId), eventually).toBeNull();
-  });
-});
-
-describe('schedules', () => {
-  it('start a job when due, not before, and none beside a running one', async () => {
-    const document = (expression: string) =>
-      documentOf({
-        scheduleType: 'cron',
-        scheduleData: { cron: { cronExpression: expression, cronTimeZone: 'UTC' } },
-      });
-    // Due at every second from its creation on; the API would refuse it, the store does not.
-    const due = await seedConnection(stage.store, document('* * * * * *'));
-    const later = await seedConnection(stage.store, document('0 0 1 1 *'));
-    stage.startScheduler();
-    await expect.poll(() => stage.store.jobs.last(due.connectionId), eventually).not.toBeNull();
-    const running = await stage.store.jobs.last(due.connectionId);
-    await stage.store.jobs.cancel(running?.id ?? 0);
-    await expect
-      .poll(async () => (await stage.store.jobs.last(due.connectionId))?.id, eventually)
-      .not.toBe(running?.id);
-    await stage.store.connections.remove(due.connectionId);
-    expect(await stage.store.jobs.last(later.connectionId)).toBeNull();
-    await stage.store.connections.remove(later.connectionId);
   });
 });
