@@ -1,5 +1,6 @@
 import { OutgoingRules } from '../../../core/net/outgoing-rules.ts';
 import { createLogger } from '../../../core/observe/logger.ts';
+import type { Connectors } from '../../../connectors/registry.ts';
 import type { Store } from '../../../core/store/store.ts';
 import { DEFAULT_WORKSPACE_ID } from '../../../core/store/workspaces.ts';
 import { apiService, type ApiOptions } from '../../../services/api/api.ts';
@@ -35,6 +36,8 @@ export async function apiContext(
     token?: string;
     store?: Store;
     requestsPerSecond?: number;
+    /** In place of the fakes. */
+    connectors?: Connectors;
   } = {},
 ): Promise<ApiFixture> {
   const owned = options.store === undefined ? await embeddedStore() : null;
@@ -42,7 +45,7 @@ export async function apiContext(
   const fake = fakeConnectors();
   const service = apiService({
     store,
-    connectors: fake,
+    connectors: options.connectors ?? fake,
     rules: new OutgoingRules(['127.0.0.1']),
     logger: createLogger({ level: 'silent', service: 'api' }),
     settings: {
