@@ -3,7 +3,7 @@ import { mysqlLoad } from './mysql-load-run.ts';
 
 /** `node test/chaos/mysql-load.ts` in short. */
 describe('MySQL under load', () => {
-  it('misses and repeats nothing over kills of all its parts', { timeout: 300_000 }, async () => {
+  it('misses and repeats nothing over kills of all its parts', { timeout: 400_000 }, async () => {
     const lines: string[] = [];
     const seed = Math.floor(Math.random() * 1_000_000);
     console.log(`MySQL under load: seed ${seed}`);
