@@ -61,6 +61,11 @@ export function selectedStreams(document: ConnectionDocument): ConfiguredStream[
   return document.syncCatalog.streams.filter((each) => each.config.selected !== false);
 }
 
+/** Whether jobs read the stream: a full refresh, or a stream whose source has no log to follow. */
+export function isReadByJob({ stream, config }: ConfiguredStream): boolean {
+  return config.syncMode === 'full_refresh' || stream.sourceDefinedCursor === false;
+}
+
 /** The key that rows are told apart by: the configured one, else the source's; first path segments. */
 export function primaryKeyOf({ stream, config }: ConfiguredStream): string[] {
   const configured = config.primaryKey ?? [];

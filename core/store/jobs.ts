@@ -1,4 +1,5 @@
 import { PipelineError } from '../errors/pipeline-error.ts';
+import { isReadByJob, selectedStreams, type ConnectionDocument } from './connection-document.ts';
 import type { Database, Queryable } from './database.ts';
 import { violates } from './errors.ts';
 import {
@@ -100,13 +101,14 @@ export class Jobs {
   /**
    * A job that has the streams copied anew from their source. What ran is cancelled: a sync that a
    * stopped stream holds up must not hold up what mends it. The wish lies in the store until another
-   * one replaces it, so no crash can lose it. Throws JOB_CONNECTION_INACTIVE.
+   * one replaces it, so no crash can lose it: with the source for streams of its log, whose capture
+   * is shared, and in the job itself for streams that jobs read. Throws JOB_CONNECTION_INACTIVE.
    */
   createReset(connectionId: string, streams: readonly JobStream[]): Promise<Job> {
     return this.insert(connectionId, async (tx) => {
       await cancelOpenJob(tx, connectionId);
       const job = await insertJob(tx, connectionId, 'reset_connection', streams, null);
-      for (const { namespace = '', name } of streams) {
+      for (const { namespace = '', name } of await logged(tx, connectionId, streams)) {
         await tx.query(
           `INSERT INTO headrace.stream_copy (actor_id, namespace, name, copy)
            SELECT source_id, $2, $3, $4 FROM headrace.connection WHERE id = $1
@@ -287,4 +289,21 @@ export class Jobs {
   async cancel(id: number): Promise<void> {
     await this.database.transaction((tx) => endJob(tx, id, cancelled()));
   }
+}
+
+/** Those that are captured from the source's log. */
+async function logged(
+  tx: Queryable,
+  connectionId: string,
+  streams: readonly JobStream[],
+): Promise<JobStream[]> {
+  const [row] = await tx.query<{ document: ConnectionDocument }>(
+    `SELECT document FROM headrace.connection WHERE id = $1`,
+    [connectionId],
+  );
+  const read = row === undefined ? [] : selectedStreams(row.document).filter(isReadByJob);
+  return streams.filter(
+    ({ name, namespace = '' }) =>
+      !read.some(({ stream }) => stream.name === name && (stream.namespace ?? '') === namespace),
+  );
 }

@@ -1,12 +1,14 @@
 import { createHash } from 'node:crypto';
 import { captureIdSql, captureNameSql } from './actors.ts';
 import {
+  isReadByJob,
   landingOf,
   primaryKeyOf,
   selectedStreams,
   type ConnectionDocument,
 } from './connection-document.ts';
 import type { Queryable } from './database.ts';
+import type { JobStream } from './jobs.ts';
 import { normalizesSql, withNormalization } from './operations.ts';
 import { withReplays } from './replays.ts';
 import type { Sealer } from './sealer.ts';
@@ -14,6 +16,8 @@ import type {
   ConnectionStreamWork,
   ConnectionWork,
   NamedStream,
+  ReadStreamWork,
+  ReadWork,
   SourceStreamWork,
   SourceWork,
   Work,
@@ -34,15 +38,25 @@ interface Row {
   readonly destination: ActorColumns;
   readonly due: boolean;
   readonly normalizes: boolean;
+  readonly job: OpenJob | null;
+  /** Jobs that asked for streams to begin anew, newest first. */
+  readonly resets: readonly Pick<OpenJob, 'id' | 'streams'>[] | null;
   readonly copies: readonly (NamedStream & { readonly copy: string })[] | null;
+}
+
+interface OpenJob {
+  readonly id: number;
+  readonly attempt: number;
+  readonly streams: readonly JobStream[];
 }
 
 /** A clean-up that has failed as often holds up new sources only while it is tried again. */
 export const CLEANUP_PATIENCE = 3;
 
 /**
- * The wanted state: every active connection's source is captured all the time; its destination is
- * fed all the time when it runs continuously, else while a job of it is open. A source that is still
+ * The wanted state: every active connection's source is captured all the time, as far as it has a log
+ * to follow, and the rest is read while a job is open; its destination is fed all the time when it
+ * runs continuously, else while a job of it is open. A source that is still
  * being let go is left out: what it does next would race with the clean-up over the same slot. So
  * would a new source that was given the name of the slot of a deleted one, which is why a source
  * that has never run waits for clean-ups of its kind, though not for one that keeps failing.
@@ -57,6 +71,12 @@ export async function readWantedWork(database: Queryable, sealer: Sealer): Promi
          WHERE j.connection_id = c.id AND j.status IN ('pending', 'running', 'incomplete')
        ) AS due,
        ${normalizesSql('c')} AS normalizes,
+       (SELECT json_build_object('id', j.id, 'attempt', j.attempt, 'streams', j.streams)
+        FROM headrace.job j WHERE j.connection_id = c.id
+          AND j.status IN ('pending', 'running', 'incomplete')) AS job,
+       (SELECT json_agg(json_build_object('id', j.id, 'streams', j.streams) ORDER BY j.id DESC)
+        FROM headrace.job j
+        WHERE j.connection_id = c.id AND j.config_type = 'reset_connection') AS resets,
        (SELECT json_agg(json_build_object('namespace', k.namespace, 'name', k.name, 'copy', k.copy))
         FROM headrace.stream_copy k WHERE k.actor_id = s.id) AS copies
      FROM headrace.connection c
@@ -77,6 +97,7 @@ export async function readWantedWork(database: Queryable, sealer: Sealer): Promi
   const due = rows.filter((row) => row.due);
   return {
     sources: sourceWork(rows, sealer),
+    reads: rows.flatMap((row) => readWork(row, sealer)),
     connections: await withReplays(
       database,
       due.map((r) => connectionWork(r, sealer)),
@@ -99,26 +120,66 @@ function sourceWork(rows: readonly Row[], sealer: Sealer): SourceWork[] {
   for (const row of rows) {
     bySource.set(row.captureId, [...(bySource.get(row.captureId) ?? []), row]);
   }
-  return [...bySource].map(([sourceId, [first, ...others]]) => {
+  return [...bySource].flatMap(([sourceId, [first, ...others]]) => {
     const { source, captureName } = first as Row;
     const streams = unionOfStreams([first as Row, ...others]);
+    if (streams.length === 0) return [];
+    const version = versionOf([captureName, source.revision, streams]);
+    const config = sealer.open(source.configuration);
     return {
       sourceId,
       sourceName: captureName,
       connector: source.connector,
-      config: sealer.open(source.configuration),
+      config,
       streams,
-      version: versionOf([captureName, source.revision, streams]),
+      version,
     };
   });
+}
+
+/** The streams that the connection's open job names, as far as jobs read them. */
+function readWork(row: Row, sealer: Sealer): ReadWork[] {
+  const { job, source, resets } = row;
+  if (job === null) return [];
+  const streams = selectedStreams(row.document).flatMap((each): ReadStreamWork[] => {
+    const named = namedStream(each.stream);
+    if (!isReadByJob(each) || !names(job, named)) return [];
+    const reset = resets?.find((past) => names(past, named));
+    const { syncMode, cursorField = [] } = each.config;
+    return [
+      {
+        ...named,
+        syncMode: syncMode === 'full_refresh' ? 'full_refresh' : 'incremental',
+        cursor: cursorField[0] ?? null,
+        primaryKey: primaryKeyOf(each),
+        ...(reset === undefined ? {} : { copy: String(reset.id) }),
+      },
+    ];
+  });
+  if (streams.length === 0) return [];
+  return [
+    {
+      connectionId: row.id,
+      job: job.id,
+      connector: source.connector,
+      config: sealer.open(source.configuration),
+      streams,
+      version: versionOf([job.id, job.attempt, source.revision, streams]),
+    },
+  ];
+}
+
+function names({ streams }: Pick<OpenJob, 'streams'>, { namespace, name }: NamedStream): boolean {
+  return streams.some((each) => each.name === name && (each.namespace ?? '') === namespace);
 }
 
 function unionOfStreams(rows: readonly Row[]): SourceStreamWork[] {
   const streams = new Map<string, SourceStreamWork>();
   const copies = rows[0]?.copies ?? [];
   for (const { document } of rows) {
-    for (const { stream } of selectedStreams(document)) {
-      const named = namedStream(stream);
+    for (const each of selectedStreams(document)) {
+      if (isReadByJob(each)) continue;
+      const named = namedStream(each.stream);
       const asked = copies.find((c) => c.namespace === named.namespace && c.name === named.name);
       const wanted = asked === undefined ? named : { ...named, copy: asked.copy };
       streams.set(JSON.stringify([named.namespace, named.name]), wanted);
@@ -133,9 +194,11 @@ function connectionWork(row: Row, sealer: Sealer): ConnectionWork {
     const landing = landingOf(row.document, each.stream);
     return {
       ...namedStream(each.stream),
+      topicOwner: isReadByJob(each) ? row.id : row.captureName,
+      isReadByJob: isReadByJob(each),
       destinationNamespace: landing.namespace,
       destinationName: landing.name,
-      mode: each.config.destinationSyncMode === 'append_dedup' ? 'append_dedup' : 'append',
+      mode: modeOf(each.config.destinationSyncMode),
       primaryKey: primaryKeyOf(each),
     };
   });
@@ -143,12 +206,15 @@ function connectionWork(row: Row, sealer: Sealer): ConnectionWork {
   return {
     connectionId: row.id,
     sourceId: row.captureId,
-    sourceName: row.captureName,
     connector: row.destination.connector,
     config: row.normalizes ? withNormalization(config) : config,
     streams,
-    version: versionOf([row.captureName, row.destination.revision, row.normalizes, streams]),
+    version: versionOf([row.destination.revision, row.normalizes, streams]),
   };
+}
+
+function modeOf(word: string): ConnectionStreamWork['mode'] {
+  return word === 'append_dedup' || word === 'overwrite' ? word : 'append';
 }
 
 /** Of everything but the configuration itself, for which its revision stands: a version is reported

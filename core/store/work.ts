@@ -41,7 +41,32 @@ export interface StreamReplayWork {
   readonly rebuild: boolean;
 }
 
+/** How a job is to read one stream. */
+export interface ReadStreamWork extends SourceStreamWork {
+  readonly syncMode: 'full_refresh' | 'incremental';
+  readonly cursor: string | null;
+  readonly primaryKey: readonly string[];
+}
+
+/** What an open job of a connection is to read from its source, once, into topics of the connection. */
+export interface ReadWork {
+  readonly connectionId: string;
+  readonly job: number;
+  readonly connector: string;
+  readonly config: Record<string, unknown>;
+  readonly streams: readonly ReadStreamWork[];
+  readonly version: string;
+}
+
+/** What `capturedThrough` is once a job's read has ended. */
+export function jobPosition(job: number): string {
+  return String(job).padStart(16, '0');
+}
+
 export interface ConnectionStreamWork extends NamedStream {
+  /** In its topic's name, behind the prefix: the source's, or the connection where jobs read it. */
+  readonly topicOwner: string;
+  readonly isReadByJob: boolean;
   readonly destinationNamespace: string | null;
   readonly destinationName: string;
   readonly mode: 'append' | 'append_dedup' | 'overwrite';
@@ -53,7 +78,6 @@ export interface ConnectionStreamWork extends NamedStream {
 export interface ConnectionWork {
   readonly connectionId: string;
   readonly sourceId: string;
-  readonly sourceName: string;
   readonly connector: string;
   readonly config: Record<string, unknown>;
   readonly streams: readonly ConnectionStreamWork[];
@@ -62,6 +86,7 @@ export interface ConnectionWork {
 
 export interface Work {
   readonly sources: readonly SourceWork[];
+  readonly reads: readonly ReadWork[];
   readonly connections: readonly ConnectionWork[];
 }
 
@@ -153,7 +178,8 @@ export interface WorkerCommand {
   readonly streams: readonly NamedStream[];
 }
 
-/** The part of the store that workers use. Units are `source:<id>` and `connection:<id>`. */
+/** The part of the store that workers use. Units are `source:<id>`, `sync:<connection>` for what its
+ * jobs read, and `connection:<id>`. */
 export interface WorkStore {
   listWork(): Promise<Work>;
   /** Takes or renews the lease; false while another owner's is alive. Liveness only: whose work

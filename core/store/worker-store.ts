@@ -103,6 +103,11 @@ export class WorkerStore implements WorkStore {
     return this.report<SourceReport>(`source:${captureId}`);
   }
 
+  /** What a connection's jobs read. */
+  readReport(connectionId: string): Promise<TimedReport<SourceReport> | null> {
+    return this.report<SourceReport>(`sync:${connectionId}`);
+  }
+
   connectionReport(connectionId: string): Promise<TimedReport<ConnectionReport> | null> {
     return this.report<ConnectionReport>(`connection:${connectionId}`);
   }

@@ -3,6 +3,7 @@ import type { FastifyInstance } from 'fastify';
 import Type from 'typebox';
 import type { ConnectorShelf } from '../../connectors/registry.ts';
 import type { CheckResult, ConnectorSpec } from '../../connectors/spi/connector.ts';
+import { PipelineError } from '../../core/errors/pipeline-error.ts';
 import type { Actor, ActorKind } from '../../core/store/actors.ts';
 import { addCall, workspaceId, type ApiContext } from './api-context.ts';
 import { changedPaths, checkConfig, maskSecrets, unmaskSecrets } from './connector-config.ts';
@@ -95,6 +96,7 @@ export class ActorCalls {
     const { spec } = await this.shelf.load(stored.connector);
     const configuration = unmaskSecrets(body.connectionConfiguration, stored.configuration);
     checkConfig(spec, configuration);
+    if (this.kind === 'source') await refuseOtherMethod(this.context, stored, configuration);
     await this.context.store.actors.update(id, { name: body.name, configuration });
     return this.read({ ...stored, name: body.name, configuration });
   }
@@ -184,6 +186,23 @@ export class ActorCalls {
       [`${this.kind}Name`]: spec.title,
     };
   }
+}
+
+/** Its connections' streams were set up for the one way to be read, and what they hold goes with it. */
+async function refuseOtherMethod(
+  { store, connectors }: ApiContext,
+  stored: Actor,
+  configuration: Config,
+): Promise<void> {
+  const source = await connectors.sources.load(stored.connector);
+  if (source.hasLog(stored.configuration) === source.hasLog(configuration)) return;
+  const connections = await store.connections.list(stored.workspaceId);
+  if (!connections.some((each) => each.sourceId === stored.id)) return;
+  throw new PipelineError(
+    'API_INVALID_CONNECTION',
+    `The source ${stored.name} has connections: its replication method stays as it is while there are any; create another source`,
+    { details: { source: stored.id } },
+  );
 }
 
 interface CoreBody {

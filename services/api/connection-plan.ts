@@ -1,9 +1,10 @@
 import type { ConnectorSpec } from '../../connectors/spi/connector.ts';
 import type { Destination } from '../../connectors/spi/destination.ts';
-import type { DiscoveredStream } from '../../connectors/spi/source.ts';
+import type { DiscoveredStream, Source } from '../../connectors/spi/source.ts';
 import { PipelineError } from '../../core/errors/pipeline-error.ts';
 import type { Actor } from '../../core/store/actors.ts';
 import {
+  isReadByJob,
   landingOf,
   primaryKeyOf,
   selectedStreams,
@@ -13,7 +14,8 @@ import {
 } from '../../core/store/connection-document.ts';
 import type { ApiContext } from './api-context.ts';
 import type { RequestedStream } from './connection-requests.ts';
-import { catalogStream, wholeCatalog } from './discovered-catalog.ts';
+import { catalogStream, isFollowed, wholeCatalog } from './discovered-catalog.ts';
+import { checkKey, checkModes, cursorOf, invalidStream } from './read-modes.ts';
 
 interface Ends {
   readonly source: Actor;
@@ -35,25 +37,29 @@ export async function planStreams(
   const discovering = source.discover(ends.source.configuration);
   if (requested === undefined) {
     const { spec } = await context.connectors.destinations.load(ends.destination.connector);
-    return wholeCatalog(await discovering, dedupesByDefault(spec));
+    return wholeCatalog(await discovering, defaultModes(spec));
   }
+  const hasLog = source.hasLog(ends.source.configuration);
   const offered = await discovering.catch((error: unknown) => {
-    if (requested.some(needsSource)) throw error;
+    if (requested.some((each) => needsSource(each, hasLog))) throw error;
     return null;
   });
-  return requested.map((each) => complete(each, offered));
+  return requested.map((each) => complete(each, offered, hasLog));
 }
 
-function dedupesByDefault({
-  supportedDestinationSyncModes,
+/** Those that a stream may get without being asked for. */
+function defaultModes({
+  supportedDestinationSyncModes = ['append'],
   appendsByDefault,
-}: ConnectorSpec): boolean {
-  const canDedup = supportedDestinationSyncModes?.includes('append_dedup') ?? false;
-  return canDedup && appendsByDefault !== true;
+}: ConnectorSpec): readonly string[] {
+  return supportedDestinationSyncModes.filter(
+    (mode) => mode !== 'append_dedup' || appendsByDefault !== true,
+  );
 }
 
-function needsSource({ stream, config }: RequestedStream): boolean {
+function needsSource({ stream, config }: RequestedStream, hasLog: boolean): boolean {
   if (config?.selected === false) return false;
+  if (!hasLog) return true;
   const keyKnown =
     stream.sourceDefinedPrimaryKey !== undefined || (config?.primaryKey ?? []).length > 0;
   return (stream.namespace ?? '') === '' || !keyKnown;
@@ -62,21 +68,26 @@ function needsSource({ stream, config }: RequestedStream): boolean {
 function complete(
   requested: RequestedStream,
   offered: readonly DiscoveredStream[] | null,
+  hasLog: boolean,
 ): ConfiguredStream {
   const { namespace, ...given } = requested.stream;
   const stream: CatalogStream =
     namespace === null || namespace === undefined ? given : { ...given, namespace };
   const found = offered === null ? null : find(offered, stream);
   if (found === null && offered !== null && requested.config?.selected !== false) {
-    const label =
-      stream.namespace === undefined ? stream.name : `${stream.namespace}.${stream.name}`;
-    throw invalid(label, 'the source has no such stream');
+    throw invalidStream(labelOf({ stream }), 'the source has no such stream');
   }
   const known = found === null ? {} : catalogStream(found);
   // Airbyte's clients send `jsonSchema: {}` and no key; the source knows better.
-  const filled = { ...known, ...withoutEmpty(stream), name: stream.name };
+  const filled = {
+    ...known,
+    ...withoutEmpty(stream),
+    name: stream.name,
+    // Not the client's to say: it decides who reads the stream.
+    sourceDefinedCursor: hasLog,
+  };
   const config = {
-    syncMode: 'incremental',
+    syncMode: hasLog || (found !== null && isFollowed(found)) ? 'incremental' : 'full_refresh',
     destinationSyncMode: 'append',
     cursorField: [],
     ...requested.config,
@@ -84,7 +95,19 @@ function complete(
   };
   const primaryKey =
     (config.primaryKey ?? []).length > 0 ? config.primaryKey : filled.sourceDefinedPrimaryKey;
-  return { stream: filled, config: { ...config, primaryKey: primaryKey ?? [] } };
+  const planned = { stream: filled, config: { ...config, primaryKey: primaryKey ?? [] } };
+  return found !== null && config.selected && isReadByJob(planned)
+    ? readable(planned, found)
+    : planned;
+}
+
+/** With the cursor that is to be read by. */
+function readable(planned: ConfiguredStream, found: DiscoveredStream): ConfiguredStream {
+  const { stream, config } = planned;
+  const label = labelOf(planned);
+  checkKey(primaryKeyOf(planned), found, label);
+  if (config.syncMode !== 'incremental') return planned;
+  return { stream, config: { ...config, cursorField: [cursorOf(config, found, label)] } };
 }
 
 function withoutEmpty<T extends object>(stream: T): Partial<T> {
@@ -103,7 +126,8 @@ function find(
   if (namespace !== undefined && namespace !== '') {
     return named.find((each) => each.stream.namespace === namespace) ?? null;
   }
-  if (named.length > 1) throw invalid(name, 'more than one namespace has it: name the one meant');
+  if (named.length > 1)
+    throw invalidStream(name, 'more than one namespace has it: name the one meant');
   return named[0] ?? null;
 }
 
@@ -114,6 +138,7 @@ export async function checkStreams(
   ends: Ends,
   document: ConnectionDocument,
 ): Promise<void> {
+  const source: Source = await context.connectors.sources.load(ends.source.connector);
   const destination = await context.connectors.destinations.load(ends.destination.connector);
   if (document.namespaceDefinition === 'customformat' && document.namespaceFormat === undefined) {
     throw new PipelineError(
@@ -124,7 +149,7 @@ export async function checkStreams(
   const taken = new Map<string, string>();
   for (const each of selectedStreams(document)) {
     const label = labelOf(each);
-    const mode = checkModes(destination, each, label);
+    const mode = checkModes(source, destination, each, label);
     const landing = landingOf(document, each.stream);
     const stream = {
       stream: { namespace: each.stream.namespace ?? '', name: each.stream.name },
@@ -137,34 +162,10 @@ export async function checkStreams(
     const further = destination.places?.(ends.destination.configuration, stream) ?? [];
     for (const place of [own, ...further]) {
       const other = taken.get(place);
-      if (other !== undefined) throw invalid(label, `lands in the same place as ${other}`);
+      if (other !== undefined) throw invalidStream(label, `lands in the same place as ${other}`);
       taken.set(place, label);
     }
   }
-}
-
-function checkModes(
-  destination: Destination,
-  each: ConfiguredStream,
-  label: string,
-): 'append' | 'append_dedup' {
-  const { syncMode, destinationSyncMode: mode } = each.config;
-  if (syncMode !== 'incremental') {
-    throw invalid(label, `sync mode ${syncMode} is not supported; use incremental`);
-  }
-  const offered = destination.spec.supportedDestinationSyncModes ?? ['append'];
-  const possible = offered.filter((word) => word !== 'overwrite');
-  const found = possible.find((word) => word === mode);
-  if (found === undefined) {
-    throw invalid(
-      label,
-      `destination sync mode ${mode} is not supported by ${destination.spec.title} with incremental; use ${possible.join(' or ')}`,
-    );
-  }
-  if (found === 'append_dedup' && primaryKeyOf(each).length === 0) {
-    throw invalid(label, 'append_dedup needs a primary key, and the stream has none');
-  }
-  return found;
 }
 
 function checkWithDestination(
@@ -177,17 +178,10 @@ function checkWithDestination(
   } catch (error) {
     if (!(error instanceof PipelineError)) throw error;
     const { namespace, name } = stream.stream;
-    throw invalid(namespace === '' ? name : `${namespace}.${name}`, error.message, error);
+    throw invalidStream(namespace === '' ? name : `${namespace}.${name}`, error.message, error);
   }
 }
 
 function labelOf({ stream }: { stream: CatalogStream }): string {
   return stream.namespace === undefined ? stream.name : `${stream.namespace}.${stream.name}`;
-}
-
-function invalid(label: string, why: string, cause?: unknown): PipelineError {
-  return new PipelineError('API_INVALID_CONNECTION', `Stream ${label}: ${why}`, {
-    details: { stream: label },
-    cause,
-  });
 }

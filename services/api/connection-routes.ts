@@ -1,7 +1,6 @@
 import type { FastifyInstance } from 'fastify';
 import Type, { type Static } from 'typebox';
 import { PipelineError } from '../../core/errors/pipeline-error.ts';
-import type { Actor } from '../../core/store/actors.ts';
 import { selectedStreams, type ConnectionDocument } from '../../core/store/connection-document.ts';
 import type { Connection } from '../../core/store/connections.ts';
 import type { Job } from '../../core/store/jobs.ts';
@@ -15,7 +14,7 @@ import {
   keptFields,
   type ConnectionContent,
 } from './connection-requests.ts';
-import { scheduleOf } from './connection-schedule.ts';
+import { isContinuous, refuseIdleSchedule, scheduleOf } from './connection-schedule.ts';
 import { connectionStatus } from './connection-status.ts';
 import { jobInfo } from './job-shapes.ts';
 import { asDelivered, operationsOf } from './operation-routes.ts';
@@ -73,20 +72,22 @@ export async function createConnection(
   const source = await store.actors.getLive('source', body.sourceId);
   const destination = await store.actors.getLive('destination', body.destinationId);
   const operations = await operationsOf(store, body.operationIds ?? []);
-  refuseOtherMethods(source);
   const ends = { source, destination: asDelivered(destination, operations) };
   const landing = given(body, ['namespaceFormat', 'prefix']);
+  // The schedule first: it can be refused without asking the source anything.
+  scheduleOf(body, 'continuous');
+  const streams = await planStreams(context, ends, body.syncCatalog?.streams);
   const document: ConnectionDocument = {
     name: body.name ?? `${source.name} <> ${destination.name}`,
     namespaceDefinition: body.namespaceDefinition ?? 'source',
     ...landing,
     operationIds: body.operationIds ?? [],
-    // The schedule first: it can be refused without asking the source anything.
-    ...scheduleOf(body, 'continuous'),
+    ...scheduleOf(body, isContinuous(streams) ? 'continuous' : 'manual'),
     breakingChange: false,
     ...keptFields(body),
-    syncCatalog: { streams: await planStreams(context, ends, body.syncCatalog?.streams) },
+    syncCatalog: { streams },
   };
+  refuseIdleSchedule(document);
   await checkStreams(context, ends, document);
   const connection = await store.connections.create({
     workspaceId: source.workspaceId,
@@ -150,11 +151,13 @@ async function updatedDocument(
     operationIds,
   } as ConnectionDocument;
   if (body.syncCatalog === undefined) {
+    refuseIdleSchedule(document);
     await checkStreams(context, ends, document);
     return document;
   }
   const streams = await planStreams(context, ends, body.syncCatalog.streams);
   const planned = { ...document, syncCatalog: { streams } };
+  refuseIdleSchedule(planned);
   await checkStreams(context, ends, planned);
   return planned;
 }
@@ -179,19 +182,6 @@ export function connectionRead(connection: Connection): Record<string, unknown> 
     ...connection.document,
     createdAt: Math.floor(connection.createdAt / 1000),
   };
-}
-
-/** Change data capture is the one way streams are read here. */
-function refuseOtherMethods(source: Actor): void {
-  const given = source.configuration['replication_method'];
-  const isObject = typeof given === 'object' && given !== null;
-  const method = isObject ? (given as Record<string, unknown>)['method'] : given;
-  if (typeof method !== 'string' || method.toUpperCase() === 'CDC') return;
-  throw new PipelineError(
-    'API_INVALID_CONNECTION',
-    `The source ${source.name} has the replication method ${method}; only CDC is supported`,
-    { details: { source: source.id } },
-  );
 }
 
 function given<T extends object, K extends keyof T>(

@@ -1,6 +1,12 @@
 import { PipelineError } from '../../core/errors/pipeline-error.ts';
 import { checkCron } from '../../core/run/schedule.ts';
-import type { ConnectionDocument, ScheduleType } from '../../core/store/connection-document.ts';
+import {
+  isReadByJob,
+  selectedStreams,
+  type ConfiguredStream,
+  type ConnectionDocument,
+  type ScheduleType,
+} from '../../core/store/connection-document.ts';
 import type { ConnectionContent } from './connection-requests.ts';
 import { InvalidRequest } from './request-body.ts';
 
@@ -43,6 +49,22 @@ function typedSchedule(scheduleType: ScheduleType, { scheduleData }: ConnectionC
       return { scheduleType, scheduleData: { cron } };
     }
   }
+}
+
+/** Whether anything is there to flow by itself: a stream that is followed by its source's log. */
+export function isContinuous(streams: readonly ConfiguredStream[]): boolean {
+  return streams.some((each) => each.config.selected !== false && !isReadByJob(each));
+}
+
+/** Jobs read the other streams, and `continuous` has none but those that are asked for. */
+export function refuseIdleSchedule(document: ConnectionDocument): void {
+  const streams = selectedStreams(document);
+  if (document.scheduleType !== 'continuous' || streams.length === 0) return;
+  if (isContinuous(streams)) return;
+  throw new PipelineError(
+    'API_INVALID_CONNECTION',
+    "scheduleType continuous needs a stream that is followed by its source's log (CDC, incremental); choose manual, basic or cron",
+  );
 }
 
 function missing(propertyPath: string): InvalidRequest {

@@ -9,25 +9,27 @@ import type {
   SourceReport,
   SourceStreamReport,
 } from '../../core/store/work.ts';
-import { selectedStreams } from '../../core/store/connection-document.ts';
+import { isReadByJob, selectedStreams } from '../../core/store/connection-document.ts';
 import { jobRead } from './job-shapes.ts';
 
-/** What its workers last said about a connection: both reports whole with their ages, the streams
+/** What its workers last said about a connection: their reports whole with their ages, the streams
  * with both ends side by side, totals, lag, the last job, and what a stopped one waits for. */
 export async function connectionStatus(store: Store, connectionId: string): Promise<object> {
   const connection = await store.connections.get(connectionId);
   const captureId = await store.work.captureIdOf(connection.sourceId);
   const source = await store.work.sourceReport(captureId);
+  const read = await store.work.readReport(connectionId);
   const sink = await store.work.connectionReport(connectionId);
   const cleanup = await store.cleanups.pendingFor(connection.sourceId);
   const job = await store.jobs.last(connectionId);
   const log = await store.monitoring.retainedLog(captureId);
   const replays = await store.replays.of(connectionId);
-  const streams = selectedStreams(connection.document).map(({ stream }) => {
+  const streams = selectedStreams(connection.document).map((each) => {
+    const { stream } = each;
     const named = { namespace: stream.namespace ?? '', name: stream.name };
-    const replay = replays.find((each) => same(each, named));
+    const replay = replays.find((order) => same(order, named));
     return {
-      ...streamStatus(named, source?.report, sink?.report),
+      ...streamStatus(named, isReadByJob(each) ? read?.report : source?.report, sink?.report),
       ...(replay === undefined ? {} : { replay: replayStatus(replay) }),
     };
   });
@@ -35,6 +37,7 @@ export async function connectionStatus(store: Store, connectionId: string): Prom
     connectionId,
     status: connection.status,
     ...(source && { sourceReport: { ...source.report, ageSeconds: source.ageMs / 1000 } }),
+    ...(read && { readReport: { ...read.report, ageSeconds: read.ageMs / 1000 } }),
     ...(sink && { connectionReport: { ...sink.report, ageSeconds: sink.ageMs / 1000 } }),
     streams,
     ...totals(source?.report, sink?.report),

@@ -8,15 +8,20 @@ export function discoveredCatalog(discovered: readonly DiscoveredStream[]): {
   return { streams: discovered.map((each) => configured(each, 'append')) };
 }
 
-/** For a connection that names no streams: all of them, one row per key where there is a key and the
- * destination does that by default. */
+/** For a connection that names no streams: all of them. From a log, or by the usual cursor, one row
+ * per key where there is a key and the destination does that by default; else the whole stream each time, in place of
+ * the one before where the destination can. */
 export function wholeCatalog(
   discovered: readonly DiscoveredStream[],
-  dedupes: boolean,
+  destinationModes: readonly string[],
 ): ConfiguredStream[] {
   return discovered.map((each) => {
-    const dedup = dedupes && each.primaryKey.length > 0;
-    return configured(each, dedup ? 'append_dedup' : 'append');
+    const wanted = !isFollowed(each)
+      ? 'overwrite'
+      : each.primaryKey.length > 0
+        ? 'append_dedup'
+        : 'append';
+    return configured(each, destinationModes.includes(wanted) ? wanted : 'append');
   });
 }
 
@@ -28,9 +33,18 @@ export function catalogStream(discovered: DiscoveredStream): CatalogStream {
     jsonSchema: discovered.jsonSchema,
     supportedSyncModes: discovered.supportedSyncModes,
     sourceDefinedCursor: discovered.sourceDefinedCursor,
-    defaultCursorField: [],
+    defaultCursorField: defaultCursorOf(discovered),
     sourceDefinedPrimaryKey: discovered.primaryKey.map((column) => [column]),
   };
+}
+
+/** Whether an incremental read needs nothing more to be said. */
+export function isFollowed({ sourceDefinedCursor, defaultCursor }: DiscoveredStream): boolean {
+  return sourceDefinedCursor || defaultCursor !== undefined;
+}
+
+function defaultCursorOf({ defaultCursor }: DiscoveredStream): string[] {
+  return defaultCursor === undefined ? [] : [defaultCursor];
 }
 
 function configured(discovered: DiscoveredStream, destinationSyncMode: string): ConfiguredStream {
@@ -38,10 +52,8 @@ function configured(discovered: DiscoveredStream, destinationSyncMode: string): 
   return {
     stream,
     config: {
-      syncMode: discovered.supportedSyncModes.includes('incremental')
-        ? 'incremental'
-        : 'full_refresh',
-      cursorField: [],
+      syncMode: isFollowed(discovered) ? 'incremental' : 'full_refresh',
+      cursorField: defaultCursorOf(discovered),
       destinationSyncMode,
       primaryKey: stream.sourceDefinedPrimaryKey ?? [],
       aliasName: stream.name.replace(/[^A-Za-z0-9_]/g, '_'),

@@ -1,13 +1,15 @@
 import { ERROR_CODES } from '../../core/errors/codes.ts';
 import { failureReason } from '../../core/store/failure-reason.ts';
 import type { FailureReason } from '../../core/store/jobs.ts';
-import type {
-  ConnectionReport,
-  ConnectionWork,
-  NamedStream,
-  ReportedError,
-  SourceReport,
-  SourceWork,
+import {
+  jobPosition,
+  type ConnectionReport,
+  type ConnectionWork,
+  type NamedStream,
+  type ReadWork,
+  type ReportedError,
+  type SourceReport,
+  type SourceWork,
 } from '../../core/store/work.ts';
 import type { TimedReport } from '../../core/store/worker-store.ts';
 
@@ -64,6 +66,40 @@ export function captureVerdict(
     kind: 'position',
     why: `source: captured ${captured} of ${position}, ${report.lagBytes} bytes behind`,
   };
+}
+
+/** `partly`: the read has ended, for some streams with a failure instead of their rows. */
+export type ReadVerdict =
+  | Verdict
+  | {
+      readonly is: 'partly';
+      readonly failures: readonly FailureReason[];
+      readonly unread: readonly NamedStream[];
+    };
+
+/** Has the source read all that the job is to read? */
+export function readVerdict(
+  read: ReadWork,
+  timed: TimedReport<SourceReport> | null,
+  since: Since = 0,
+): ReadVerdict {
+  const unheard = notHeard('source', read.version, timed);
+  if (unheard !== null || timed === null) return unheard ?? MET;
+  const { report } = timed;
+  if ((report.capturedThrough ?? '') >= jobPosition(read.job)) return MET;
+  const failures = troubles(errorSince(report.error, since), []);
+  if (failures.length > 0) return { is: 'failed', failures };
+  if (report.error !== undefined) return waitingOut('source', report.error);
+  const stopped = report.streams.filter((each) => each.phase === 'stopped');
+  if (report.phase === 'read' && stopped.length > 0) {
+    const unread = stopped.map(({ namespace, name }) => ({ namespace, name }));
+    return { is: 'partly', failures: troubles(undefined, stopped), unread };
+  }
+  const now = report.streams.find((each) => each.phase === 'snapshot') ?? report.streams[0];
+  const of = now?.rowsEstimate == null ? '' : ` of about ${now.rowsEstimate}`;
+  const rows = now === undefined ? '' : ` (${label(now)}: ${now.rowsDone}${of} rows)`;
+  const why = `source: ${report.waitingFor ?? 'reading'}${rows}`;
+  return { is: 'wait', kind: `read ${now === undefined ? '' : label(now)}`, why };
 }
 
 /**
@@ -207,7 +243,7 @@ function waitingOut(end: 'source' | 'destination', { code, message, at }: Report
   return { is: 'wait', kind: `${end} ${code}`, why: `${end}: ${code}: ${message}`, cause };
 }
 
-function isAmong(streams: readonly NamedStream[], stream: NamedStream): boolean {
+export function isAmong(streams: readonly NamedStream[], stream: NamedStream): boolean {
   return streams.some((each) => isSame(each, stream));
 }
 

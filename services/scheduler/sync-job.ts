@@ -3,13 +3,19 @@ import { metrics } from '../../core/observe/metrics.ts';
 import type { Logger } from '../../core/observe/logger.ts';
 import { failureReason } from '../../core/store/failure-reason.ts';
 import type { FailureReason, Job, StageMs } from '../../core/store/jobs.ts';
-import type { ConnectionReport, ConnectionWork, SourceWork, Work } from '../../core/store/work.ts';
+import type {
+  ConnectionReport,
+  ConnectionWork,
+  NamedStream,
+  SourceWork,
+  Work,
+} from '../../core/store/work.ts';
 import type { TimedReport } from '../../core/store/worker-store.ts';
 import type { Connectors } from '../../connectors/registry.ts';
 import {
-  captureVerdict,
   deliveryVerdict,
   failuresSince,
+  isAmong,
   RETRY_GRACE_MS,
   standingFailures,
   topicsOf,
@@ -20,6 +26,12 @@ import { addFigures, firstFigures, streamStats, type StreamFigures } from './job
 import { afterFailedJob } from './failing-connection.ts';
 import { runHooks, type HookOptions } from './hooks.ts';
 import { isWorthRetrying, type JobPolicy } from './job-policy.ts';
+import {
+  sourceSideOf,
+  sourceSideReport,
+  sourceSideVerdict,
+  type SourceSide,
+} from './source-side.ts';
 import { addStages, stageShares, type SeenStages } from './job-stages.ts';
 
 const FLUSH_AGAIN_MS = 10_000;
@@ -46,6 +58,11 @@ interface Progress {
   readonly figures: readonly StreamFigures[];
   readonly stageMs: StageMs;
   readonly seenStages: SeenStages;
+  /** Streams that the job's read ended without, and why: the job fails when the rest is durable. */
+  readonly unread: {
+    readonly streams: readonly NamedStream[];
+    readonly failures: readonly FailureReason[];
+  };
   readonly flushedAt: number;
   readonly logged: { readonly kind: string; readonly at: number; readonly why: string };
   /** Something does not answer: since when, when it was last met, and what. */
@@ -63,15 +80,16 @@ const NOT_BEGUN: Progress = {
   figures: [],
   stageMs: {},
   seenStages: {},
+  unread: { streams: [], failures: [] },
   flushedAt: 0,
   logged: { kind: '', at: 0, why: 'nothing was tried' },
   failing: null,
 };
 
 /**
- * One step of a sync on a continuous connection, which is a barrier: the job succeeds when
- * everything that was committed at the source before it is durable in the destination. All state
- * is in the store, so a step can be taken by any scheduler at any time.
+ * One step of a sync, which is a barrier: the job succeeds when everything that was committed at the
+ * source before it is durable in the destination, be it captured from a log or read for the job. All
+ * state is in the store, so a step can be taken by any scheduler at any time.
  */
 export class SyncJob {
   private readonly options: SyncJobOptions;
@@ -94,10 +112,15 @@ export class SyncJob {
     const verdict = this.outOfPatience(await this.advance(work, report).catch(whatFailed));
     if (verdict.is === 'wait') await this.sayWhy(verdict.kind, verdict.why);
     await this.save();
-    if (verdict.is === 'met') await this.finish();
+    if (verdict.is === 'met') await this.allDelivered();
     if (verdict.is === 'failed') {
       await this.attemptFailed(await this.withStanding(verdict.failures, work, report));
     }
+  }
+
+  private async allDelivered(): Promise<void> {
+    const { failures } = this.progress.unread;
+    return failures.length === 0 ? this.finish() : this.attemptFailed(failures);
   }
 
   /** What runs after a sync is part of it: its failure is the job's. */
@@ -117,11 +140,11 @@ export class SyncJob {
     work: Work,
     report: TimedReport<ConnectionReport> | null,
   ): Promise<FailureReason[]> {
-    const connection = work.connections.find((c) => c.connectionId === this.job.connectionId);
-    if (connection === undefined) return [...failures];
-    const source = await this.options.store.work.sourceReport(connection.sourceId);
+    const side = sourceSideOf(work, this.job.connectionId);
+    if (side === null) return [...failures];
+    const source = await sourceSideReport(this.options.store, side);
     const said = new Set(failures.map((each) => each.externalMessage));
-    const standing = standingFailures(connection, source?.report, report?.report);
+    const standing = standingFailures(side.connection, source?.report, report?.report);
     return [...failures, ...standing.filter((each) => !said.has(each.externalMessage))];
   }
 
@@ -140,15 +163,17 @@ export class SyncJob {
     const { store, policy } = this.options;
     if (!(await store.jobs.beginNextAttempt(this.job.id))) return false;
     this.job = await store.jobs.get(this.job.id);
-    const { position, askedOf, targets } = this.progress;
+    const { position, askedOf, unread } = this.progress;
+    // What could not be read is read again.
+    const targets = unread.streams.length > 0 ? null : this.progress.targets;
     this.progress = { ...NOT_BEGUN, position, askedOf, targets, figures: firstFigures(report) };
     await this.log(`job: attempt ${this.job.attempt + 1} of ${policy.maxAttempts}`);
     return true;
   }
 
   private async measure(work: Work, report: TimedReport<ConnectionReport> | null): Promise<void> {
-    const connection = work.connections.find((c) => c.connectionId === this.job.connectionId);
-    const source = connection && (await this.options.store.work.sourceReport(connection.sourceId));
+    const side = sourceSideOf(work, this.job.connectionId);
+    const source = side && (await sourceSideReport(this.options.store, side));
     const now: SeenStages = {
       ...(source?.report.stageMs && { source: source.report.stageMs }),
       ...(report?.report.stageMs && { delivery: report.report.stageMs }),
@@ -180,41 +205,41 @@ export class SyncJob {
     if (this.options.clock.now() - this.job.createdAt > this.options.policy.maxJobMs) {
       return timedOut(this.progress.logged.why);
     }
-    const connection = work.connections.find((c) => c.connectionId === this.job.connectionId);
-    const source = work.sources.find((each) => each.sourceId === connection?.sourceId);
-    if (connection === undefined || source === undefined) {
+    const side = sourceSideOf(work, this.job.connectionId);
+    if (side === null) {
       return { is: 'wait', kind: 'clean-up', why: 'a deleted source is let go first' };
     }
     if (this.progress.targets === null) {
-      const position = await this.positionOf(source);
-      const captured = await this.captured(position, connection, source, report);
+      if (side.source !== undefined) await this.askPosition(side.source);
+      const captured = await this.captured(side, report);
       if (captured.is !== 'met') return captured;
     }
-    return this.delivered(connection, report);
+    return this.delivered(side.connection, report);
   }
 
   /** The barrier's mark. Asked after the request came in, so it is at or past what was committed
    * when it came. */
-  private async positionOf(source: SourceWork): Promise<string> {
-    const { position, askedOf } = this.progress;
-    if (position !== null && askedOf === source.version) return position;
+  private async askPosition(source: SourceWork): Promise<void> {
+    const { position: known, askedOf } = this.progress;
+    if (known !== null && askedOf === source.version) return;
     const connector = await this.options.connectors.sources.load(source.connector);
-    const mark = await connector.currentPosition(source.config);
-    this.change({ position: mark, askedOf: source.version });
-    await this.log(`capture: waiting until the source is read through ${mark}`);
-    return mark;
+    const position = await connector.currentPosition(source.config);
+    this.change({ position, askedOf: source.version });
+    await this.log(`capture: waiting until the source is read through ${position}`);
   }
 
   private async captured(
-    position: string,
-    connection: ConnectionWork,
-    source: SourceWork,
+    side: SourceSide,
     report: TimedReport<ConnectionReport> | null,
   ): Promise<Verdict> {
-    const sourceReport = await this.options.store.work.sourceReport(source.sourceId);
-    const verdict = captureVerdict(position, connection, source, sourceReport, this.since);
+    const { store } = this.options;
+    let verdict = await sourceSideVerdict(store, side, this.progress.position, this.since);
+    if (verdict.is === 'partly') {
+      this.change({ unread: { streams: verdict.unread, failures: verdict.failures } });
+      verdict = { is: 'met' };
+    }
     // A destination that cannot go on fails the job now, not after a long capture.
-    const open = topicsVerdict(connection, report, this.since);
+    const open = topicsVerdict(this.toDeliver(side.connection), report, this.since);
     if (open.is === 'failed') return open;
     if (verdict.is !== 'met' || open.is !== 'met' || report === null) {
       return verdict.is === 'met' ? open : verdict;
@@ -231,6 +256,12 @@ export class SyncJob {
       `deliver: waiting until ${records} offsets in ${ends.size} partitions are durable`,
     );
     return verdict;
+  }
+
+  /** A stream that was never read may have no topic. */
+  private toDeliver(connection: ConnectionWork): ConnectionWork {
+    const { streams } = this.progress.unread;
+    return { ...connection, streams: connection.streams.filter((each) => !isAmong(streams, each)) };
   }
 
   private async delivered(

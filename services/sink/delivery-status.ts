@@ -17,7 +17,7 @@ import type {
 } from '../../connectors/spi/destination.ts';
 import { streamLabel } from '../../schemas/catalog/stream-id.ts';
 import { ChangeCursor } from '../../schemas/envelope/change-decoder.ts';
-import { schemaIdAt } from '../../schemas/envelope/record-view.ts';
+import { schemaIdAt, WIRE_HEADER_BYTES } from '../../schemas/envelope/record-view.ts';
 
 interface Accepted {
   readonly nextOffset: number;
@@ -163,16 +163,19 @@ export class DeliveryStatus {
   }
 
   private measure(batch: ChangeBatch): Accepted {
-    const { valueStarts, valueEnds, bytes, count } = batch.records;
+    const { keyStarts, keyEnds, valueStarts, valueEnds, bytes, count } = batch.records;
     let records = 0;
     let size = 0;
     let last = -1;
     for (let i = 0; i < count; i++) {
       const start = valueStarts[i] as number;
       if (start < 0) continue;
+      last = i;
+      // A mark is no row: its key is an empty record.
+      const isMark = (keyEnds[i] as number) - (keyStarts[i] as number) === WIRE_HEADER_BYTES;
+      if (isMark && keyStarts[i] !== -1) continue;
       records++;
       size += (valueEnds[i] as number) - start;
-      last = i;
     }
     const { nextOffset } = batch;
     if (last < 0) return { nextOffset, records, bytes: size, watermarkMs: 0 };

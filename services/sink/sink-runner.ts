@@ -79,7 +79,7 @@ export class SinkRunner {
         streams: work.streams.map((stream) => ({
           stream: destinationStream(stream),
           replay: stream.replay,
-          topic: streamTopic(topicPrefix, work.sourceName, stream),
+          topic: streamTopic(topicPrefix, stream.topicOwner, stream),
         })),
         writer,
         reader,

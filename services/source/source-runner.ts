@@ -1,18 +1,19 @@
 import { toPipelineError } from '../../core/errors/pipeline-error.ts';
 import type { Logger } from '../../core/observe/logger.ts';
 import { Backoff } from '../../core/run/backoff.ts';
-import type { SourceWork } from '../../core/store/work.ts';
-import type { Source, SourceStreamOptions } from '../../connectors/spi/source.ts';
+import type { Source, SourceState } from '../../connectors/spi/source.ts';
+import type { StreamSchema } from '../../schemas/envelope/stream-schema.ts';
 import type { KafkaClient } from '../../topics/kafka-client.ts';
 import { sourceTransactionalId } from '../../topics/naming.ts';
 import { DEFAULT_MAX_MESSAGE_BYTES } from '../../topics/produce/batch-sender.ts';
 import type { TransactionRelay } from '../../topics/produce/transaction-relay.ts';
 import { capture, STREAMING_TRANSACTION_MS } from './capture.ts';
+import type { CaptureTask } from './capture-task.ts';
 import { SourceStatus } from './source-status.ts';
 import { TopicRegistrar } from './topic-registrar.ts';
 
 export interface SourceRunnerOptions {
-  readonly work: SourceWork;
+  readonly task: CaptureTask;
   readonly connector: Source;
   readonly kafka: KafkaClient;
   readonly topicPrefix: string;
@@ -29,7 +30,7 @@ const BATCH_OVERHEAD = 200;
 /**
  * Captures one source until its signal aborts: fence, read our own position, let the connector check
  * that its log goes on from there, then move batches. Whatever fails, all of it begins anew, so that
- * an unknown outcome is always answered by what Kafka holds.
+ * an unknown outcome is always answered by what Kafka holds. A job's read that has ended rests.
  */
 export class SourceRunner {
   readonly status: SourceStatus;
@@ -37,7 +38,7 @@ export class SourceRunner {
 
   constructor(options: SourceRunnerOptions) {
     this.options = options;
-    this.status = new SourceStatus(options.work);
+    this.status = new SourceStatus(options.task);
   }
 
   /** Rejects only with an error whose reaction is `stop`. */
@@ -47,12 +48,15 @@ export class SourceRunner {
       const started = Date.now();
       try {
         await this.attempt(signal);
+        if (!this.options.task.ends) continue;
+        this.status.rests();
+        await aborted(signal);
       } catch (thrown) {
         if (signal.aborted) return;
         const error = toPipelineError(thrown);
         this.status.failed(error);
-        const { sourceName } = this.options.work;
-        this.options.log.warn({ err: error, source: sourceName }, 'capture interrupted');
+        const { unit } = this.options.task;
+        this.options.log.warn({ err: error, unit }, 'capture interrupted');
         if (error.spec.reaction === 'stop') throw error;
         // What ran for a while and then failed is a new fault, not one more of the same.
         if (Date.now() - started > 60_000) backoff.reset();
@@ -62,33 +66,32 @@ export class SourceRunner {
   }
 
   private async attempt(signal: AbortSignal): Promise<void> {
-    const { work, kafka, topicPrefix, connector } = this.options;
+    const { task, kafka, topicPrefix, connector } = this.options;
     const registrar = new TopicRegistrar({
       admin: kafka.admin,
       registry: kafka.registry,
       prefix: topicPrefix,
-      sourceName: work.sourceName,
-      partitions: this.options.topicPartitions,
+      owner: task.owner,
+      partitions: task.ends ? null : this.options.topicPartitions,
     });
     let writer = await this.openWriter(STREAMING_TRANSACTION_MS);
     try {
       const maxTransactionMs = await kafka.admin.maxTransactionMs();
-      const reader = await connector.open({
-        sourceId: work.sourceId,
-        serverName: `${topicPrefix}.${work.sourceName}`,
-        config: work.config,
-        streams: await this.streams(registrar),
-        state: await kafka.positions.read(work.sourceId),
-        registerSchema: (schema) => registrar.register(schema),
+      const common = {
+        serverName: `${topicPrefix}.${task.owner}`,
+        config: task.config,
+        state: await kafka.positions.read<SourceState>(task.id),
+        registerSchema: (schema: StreamSchema) => registrar.register(schema),
         maxRecordBytes: DEFAULT_MAX_MESSAGE_BYTES - BATCH_OVERHEAD,
         maxBufferedBytes: this.options.maxBufferedBytes,
         maxTransactionMs,
         signal,
-      });
+      };
+      const reader = await task.open(connector, common, registrar);
       try {
         this.status.reading(reader);
         await capture({
-          sourceId: work.sourceId,
+          sourceId: task.id,
           reader,
           writer,
           reopen: async (old, timeoutMs) => {
@@ -110,8 +113,8 @@ export class SourceRunner {
   }
 
   private async openWriter(timeoutMs: number): Promise<TransactionRelay> {
-    const { work, kafka, topicPrefix } = this.options;
-    const writer = kafka.transactionWriter(sourceTransactionalId(topicPrefix, work.sourceId));
+    const { task, kafka, topicPrefix } = this.options;
+    const writer = kafka.transactionWriter(sourceTransactionalId(topicPrefix, task.id));
     try {
       await writer.open({ timeoutMs });
       return writer;
@@ -120,14 +123,11 @@ export class SourceRunner {
       throw error;
     }
   }
+}
 
-  private streams(registrar: TopicRegistrar): Promise<SourceStreamOptions[]> {
-    return Promise.all(
-      this.options.work.streams.map(async ({ namespace, name, copy }) => ({
-        stream: { namespace, name },
-        partitions: await registrar.partitionsOf({ namespace, name }),
-        ...(copy === undefined ? {} : { copy }),
-      })),
-    );
-  }
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
 }

@@ -1,13 +1,14 @@
 import type { PipelineError } from '../../core/errors/pipeline-error.ts';
 import { metrics } from '../../core/observe/metrics.ts';
-import type { ReportedError, SourceReport, SourceWork } from '../../core/store/work.ts';
+import type { ReportedError, SourceReport } from '../../core/store/work.ts';
 import type { SourceBatch, SourceProgress, SourceReader } from '../../connectors/spi/source.ts';
+import type { CaptureTask } from './capture-task.ts';
 import { streamLabel } from '../../schemas/catalog/stream-id.ts';
 import { CaptureStages } from './capture-stages.ts';
 
 /** What a source's runner tells the control plane and the metrics: counts, lag, progress, errors. */
 export class SourceStatus {
-  private readonly work: SourceWork;
+  private readonly task: CaptureTask;
   private readonly labels: { source: string; connector: string };
   private readonly stages = new CaptureStages();
   private readonly stoppedAt = new Map<string, number>();
@@ -21,9 +22,9 @@ export class SourceStatus {
   private inFlight = false;
   private pending = { records: 0, bytes: 0 };
 
-  constructor(work: SourceWork) {
-    this.work = work;
-    this.labels = { source: work.sourceName, connector: work.connector };
+  constructor(task: CaptureTask) {
+    this.task = task;
+    this.labels = { source: task.owner, connector: task.connector };
   }
 
   /** A reader is open; its progress is what is reported from now on. */
@@ -32,6 +33,11 @@ export class SourceStatus {
     this.inFlight = false;
     this.pending = { records: 0, bytes: 0 };
     this.error = undefined;
+  }
+
+  /** Nothing is left to be read, and none of the time to come is spent. */
+  rests(): void {
+    this.stages.enter(null);
   }
 
   entered(stage: 'read' | 'kafka'): void {
@@ -56,7 +62,7 @@ export class SourceStatus {
     this.bytes += bytes;
     metrics.capturedRecords.inc(this.labels, records);
     metrics.capturedBytes.inc(this.labels, bytes);
-    metrics.transactionSeconds.observe({ source: this.work.sourceName }, seconds);
+    metrics.transactionSeconds.observe({ source: this.task.owner }, seconds);
   }
 
   /** What was handed over and not committed was given up. */
@@ -77,8 +83,8 @@ export class SourceStatus {
     const { progress } = this;
     return {
       kind: 'source',
-      id: this.work.sourceId,
-      version: this.work.version,
+      id: this.task.id,
+      version: this.task.version,
       phase: this.error === undefined ? (progress?.phase ?? 'connecting') : 'failed',
       capturedThrough: this.capturedThrough,
       lagBytes: progress?.lagBytes ?? 0,
@@ -109,7 +115,7 @@ export class SourceStatus {
     metrics.sourceLagBytes.set(this.labels, progress.lagBytes);
     metrics.sourceLagSeconds.set(this.labels, this.lagMs(progress) / 1000);
     for (const stream of progress.streams) {
-      const labels = { source: this.work.sourceName, stream: streamLabel(stream.stream) };
+      const labels = { source: this.task.owner, stream: streamLabel(stream.stream) };
       metrics.snapshotRowsDone.set(labels, stream.rowsDone);
       if (stream.rowsEstimate !== null) {
         metrics.snapshotRowsEstimate.set(labels, stream.rowsEstimate);

@@ -1,10 +1,11 @@
 import type { Logger } from '../../core/observe/logger.ts';
 import { LeaseKeeper, type LeasedUnit } from '../../core/run/lease-keeper.ts';
 import type { Service } from '../../core/run/service.ts';
-import type { SourceWork, WorkStore } from '../../core/store/work.ts';
+import type { WorkStore } from '../../core/store/work.ts';
 import { connectors } from '../../connectors/registry.ts';
 import type { KafkaClient } from '../../topics/kafka-client.ts';
 import { ReportLoop } from '../../core/run/report-loop.ts';
+import { logTask, readTask, type CaptureTask } from './capture-task.ts';
 import { SourceRunner } from './source-runner.ts';
 
 export interface SourceWorkerOptions {
@@ -18,42 +19,45 @@ export interface SourceWorkerOptions {
   readonly log: Logger;
 }
 
-/** The source role: captures every source that an active connection wants, as far as it holds leases. */
+/** The source role: captures every source that an active connection wants, and reads what jobs want,
+ * as far as it holds leases. */
 export function createSourceWorker(options: SourceWorkerOptions): Service {
   const { store, log } = options;
-  const unitOf = (work: SourceWork): LeasedUnit => ({
-    unit: `source:${work.sourceId}`,
-    version: work.version,
-    run: (signal) => captureSource(work, options, signal),
+  const unitOf = (task: CaptureTask): LeasedUnit => ({
+    unit: task.unit,
+    version: task.version,
+    run: (signal) => runTask(task, options, signal),
   });
   const keeper = new LeaseKeeper({
     store,
     owner: options.owner,
     ttlMs: 6_000,
     pollMs: 1_000,
-    wanted: async () => (await store.listWork()).sources.map(unitOf),
+    wanted: async () => {
+      const { sources, reads } = await store.listWork();
+      return [...sources.map(logTask), ...reads.map(readTask)].map(unitOf);
+    },
     storeAway: (error) => log.warn({ err: error }, 'the store does not answer; capture goes on'),
   });
   return { name: 'source', run: (signal) => keeper.run(signal) };
 }
 
-async function captureSource(
-  work: SourceWork,
+async function runTask(
+  task: CaptureTask,
   options: SourceWorkerOptions,
   signal: AbortSignal,
 ): Promise<void> {
   const runner = new SourceRunner({
-    work,
-    connector: await connectors.sources.load(work.connector),
+    task,
+    connector: await connectors.sources.load(task.connector),
     kafka: options.kafka,
     topicPrefix: options.topicPrefix,
     topicPartitions: options.topicPartitions,
     maxBufferedBytes: options.maxBufferedBytes,
     log: options.log,
   });
-  const unit = `source:${work.sourceId}`;
   const reports = new ReportLoop({
-    report: () => options.store.saveReport(unit, options.owner, runner.status.report()),
+    report: () => options.store.saveReport(task.unit, options.owner, runner.status.report()),
     failed: (error) => options.log.debug({ err: error }, 'report not saved'),
   });
   try {

@@ -9,7 +9,7 @@ import type { StreamId } from '../../schemas/catalog/stream-id.ts';
 import type { StreamSchema } from '../../schemas/envelope/stream-schema.ts';
 import type { SchemaIds } from '../../connectors/spi/source.ts';
 import type { TopicAdmin } from '../../topics/admin/topic-admin.ts';
-import { streamTopicPlan } from '../../topics/admin/topic-defaults.ts';
+import { readTopicPlan, streamTopicPlan } from '../../topics/admin/topic-defaults.ts';
 import { streamTopic, truncateSubject } from '../../topics/naming.ts';
 import type { SchemaRegistry } from '../../topics/registry/schema-registry.ts';
 
@@ -17,9 +17,11 @@ export interface TopicRegistrarOptions {
   readonly admin: TopicAdmin;
   readonly registry: SchemaRegistry;
   readonly prefix: string;
-  readonly sourceName: string;
-  /** Partitions of a new topic of a stream with a key. */
-  readonly partitions: number;
+  /** In the topics' names, behind the prefix: a source's name, or the id of a connection whose jobs
+   * read the streams. */
+  readonly owner: string;
+  /** Partitions of a new topic of a stream with a key; null for topics of job reads. */
+  readonly partitions: number | null;
 }
 
 /** Gives each stream of a source its topic and its schemas' ids, before the first record is encoded. */
@@ -31,14 +33,14 @@ export class TopicRegistrar {
   }
 
   topicOf(stream: StreamId): string {
-    const { prefix, sourceName } = this.options;
-    return streamTopic(prefix, sourceName, stream);
+    const { prefix, owner } = this.options;
+    return streamTopic(prefix, owner, stream);
   }
 
   /** Partitions the stream's topic has, or will have when it is made. */
   async partitionsOf(stream: StreamId): Promise<number> {
     const found = await this.options.admin.find(this.topicOf(stream));
-    return found?.partitions.length ?? this.options.partitions;
+    return found?.partitions.length ?? this.options.partitions ?? 1;
   }
 
   /** Rejects with SCH_INCOMPATIBLE when readers of the old schema could not follow. */
@@ -53,7 +55,11 @@ export class TopicRegistrar {
     // The topic last: a destination that finds it finds its schema, and makes the table of a stream
     // that has no rows.
     const partitions = await this.partitionsOf(schema.stream);
-    await this.options.admin.ensure([streamTopicPlan(topic, keyed, partitions)]);
+    const plan =
+      this.options.partitions === null
+        ? readTopicPlan(topic)
+        : streamTopicPlan(topic, keyed, partitions);
+    await this.options.admin.ensure([plan]);
     return { key, value, truncateKey };
   }
 }

@@ -94,7 +94,7 @@ async function compareStream(
   stream: ConnectionStreamWork,
 ): Promise<TableFindings> {
   const { loaded, source } = context;
-  if (!loaded.source.hasLog(source.config)) {
+  if (stream.isReadByJob || !loaded.source.hasLog(source.config)) {
     throw unsupported(
       stream,
       `what is read without a log from this ${loaded.source.spec.title} source`,
@@ -119,7 +119,7 @@ async function compareAppended(
   if (openAppended === undefined) {
     throw unsupported(stream, `its copy in a ${spec.title} destination`);
   }
-  const topic = streamTopic(topicPrefix, connection.sourceName, stream);
+  const topic = streamTopic(topicPrefix, stream.topicOwner, stream);
   const bounds = await kafka.admin.bounds(topic);
   const copy = await openAppended({
     config: connection.config,
@@ -147,7 +147,7 @@ async function compareDeduped(
     throw unsupported(stream, `a table of a ${from.spec.title} source`);
   if (to.openTable === undefined)
     throw unsupported(stream, `its copy in a ${to.spec.title} destination`);
-  const topic = streamTopic(context.topicPrefix, connection.sourceName, stream);
+  const topic = streamTopic(context.topicPrefix, stream.topicOwner, stream);
   const { primaryKey } = stream;
   const there = await from.openTable({ config: source.config, stream, primaryKey });
   try {

@@ -16,13 +16,7 @@ const MEBIBYTE = 1024 * 1024;
  * destination that was away would never hear of them. Without a key (one partition): a week.
  */
 export function streamTopicPlan(topic: string, keyed: boolean, partitions: number): TopicPlan {
-  if (!keyed) {
-    return {
-      topic,
-      partitions: 1,
-      configs: { 'cleanup.policy': 'delete', 'retention.ms': WEEK_MS },
-    };
-  }
+  if (!keyed) return weekPlan(topic);
   return {
     topic,
     partitions,
@@ -32,6 +26,16 @@ export function streamTopicPlan(topic: string, keyed: boolean, partitions: numbe
       'delete.retention.ms': WEEK_MS,
     },
   };
+}
+
+/** Topic of a stream that jobs read: its marks stand in one order with its rows, and compaction would
+ * take the begin of a generation away. What a job brought is delivered by that job. */
+export function readTopicPlan(topic: string): TopicPlan {
+  return weekPlan(topic);
+}
+
+function weekPlan(topic: string): TopicPlan {
+  return { topic, partitions: 1, configs: { 'cleanup.policy': 'delete', 'retention.ms': WEEK_MS } };
 }
 
 /** Small segments: compaction leaves the newest one alone, and every start reads what it left. */

@@ -58,6 +58,18 @@ const STREAMS = [
   stream('twice', ['id'], 'b'),
 ];
 
+/** The same tables without a log. */
+const WITHOUT_LOG = STREAMS.map((each) => ({
+  ...each,
+  jsonSchema: {
+    type: 'object',
+    properties: { id: { type: 'number' }, at: { type: 'string' }, tag: { type: 'string' } },
+  },
+  sourceDefinedCursor: false,
+  cursors: each.stream.name === 'events' ? [] : ['id', 'at'],
+  ...(each.stream.name === 'twice' ? { defaultCursor: 'at' } : {}),
+}));
+
 export function fakeConnectors(): FakeConnectors {
   const refuse = (): Promise<never> =>
     Promise.reject(new PipelineError('CFG_INVALID_CONNECTOR', 'no server at that address'));
@@ -75,9 +87,11 @@ export function fakeConnectors(): FakeConnectors {
       fake.reachable
         ? Promise.resolve({ ok: true, message: '', warnings: ['one table has no key'] })
         : Promise.resolve({ ok: false, message: 'wal_level is replica: ALTER SYSTEM SET ...' }),
-    discover: () => (fake.reachable ? Promise.resolve(STREAMS) : refuse()),
-    hasLog: () => true,
+    discover: (config) =>
+      fake.reachable ? Promise.resolve(hasLog(config) ? STREAMS : WITHOUT_LOG) : refuse(),
+    hasLog,
     open: refuse,
+    read: refuse,
     currentPosition: () => fake.position(),
     release: (options) => fake.release(options),
     heldOnServer: (config) => (typeof config['slot'] === 'string' ? config['slot'] : null),
@@ -116,4 +130,8 @@ function shelf<C extends { readonly spec: ConnectorSpec }>(
   return found === undefined
     ? Promise.reject(new PipelineError('CFG_UNKNOWN_CONNECTOR', `there is no connector ${key}`))
     : Promise.resolve(found);
+}
+
+function hasLog({ replication_method: given }: Record<string, unknown>): boolean {
+  return (given as { method?: string } | undefined)?.method !== 'Standard';
 }

@@ -120,7 +120,6 @@ describe.each(Object.entries(drivers))('store, %s', (_name, open) => {
     const connection = work.connections.find((each) => each.connectionId === ids.connectionId);
     expect(connection).toMatchObject({
       sourceId: ids.sourceId,
-      sourceName: source?.sourceName,
       streams: [
         {
           namespace: 'public',

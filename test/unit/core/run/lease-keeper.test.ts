@@ -9,7 +9,7 @@ class Leases {
   private readonly held = new Map<string, { owner: string; until: number }>();
 
   readonly store: WorkStore = {
-    listWork: () => Promise.resolve({ sources: [], connections: [] }),
+    listWork: () => Promise.resolve({ sources: [], reads: [], connections: [] }),
     saveReport: () => Promise.resolve(),
     takeCommands: () => Promise.resolve([]),
     endReplay: () => Promise.resolve(),
