@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { freePort } from '../../deploy/local/free-port.ts';
-import { startHeadrace } from '../../deploy/local/headrace.ts';
+import { startHeadrace, type HeadraceProcess } from '../../deploy/local/headrace.ts';
 import {
   cdcSourceConfig,
   connectTo,
@@ -41,6 +41,7 @@ describe('streams read by sync jobs', () => {
   let sourceId: string;
   let destinationId: string;
   let connectionId: string;
+  let mortal: HeadraceProcess | undefined;
 
   beforeAll(async () => {
     rig = await startRig({ roles: ['api', 'scheduler', 'source', 'sink'] });
@@ -69,14 +70,18 @@ describe('streams read by sync jobs', () => {
       schema: 'jobs',
     });
     connectionId = await connect(rig, sourceId, destinationId, {
+      // Read in this order: the first is the one that a kill interrupts.
+      appends: ['full_refresh', 'append'],
       adds: ['incremental', 'append', { cursorField: ['updated_at'] }],
       merges: ['incremental', 'append_dedup'],
-      appends: ['full_refresh', 'append'],
       replaces: ['full_refresh', 'overwrite'],
     });
   }, 120_000);
 
-  afterAll(() => rig[Symbol.asyncDispose]());
+  afterAll(async () => {
+    await mortal?.kill();
+    await rig[Symbol.asyncDispose]();
+  });
 
   const ids = async (table: string): Promise<number[]> =>
     (await query<{ id: number }>(rig.target, `SELECT id FROM jobs.${table} ORDER BY id`)).map(
@@ -140,7 +145,7 @@ describe('streams read by sync jobs', () => {
     }
     const before = (await ids('appends')).length;
     await rig.processes.get('source')?.kill();
-    const mortal = await startHeadrace({
+    mortal = await startHeadrace({
       home: `${rig.folder}/mortal`,
       apiPort: await freePort(),
       brokers: `127.0.0.1:${rig.kafka.port}`,
@@ -148,13 +153,13 @@ describe('streams read by sync jobs', () => {
       environment: {
         HEADRACE_STORE_URL: `postgres://postgres@127.0.0.1:${rig.target.port}/headrace_store`,
         HEADRACE_FAILPOINTS_ALLOWED: 'yes',
-        HEADRACE_FAILPOINTS: 'source.before_produce=12*kill',
+        HEADRACE_FAILPOINTS: 'source.snapshot_chunk=kill',
       },
     });
     const { job } = await rig.api.quiet<Job>('connections/sync', { connectionId });
     await until('the kill', async () => {
       try {
-        return process.kill(mortal.pid, 0) && false;
+        return process.kill(mortal?.pid ?? 0, 0) && false;
       } catch {
         return true;
       }
