@@ -68,14 +68,14 @@ export function captureVerdict(
   };
 }
 
+/** Streams that a job's read ended without, and why. */
+export interface Unread {
+  readonly streams: readonly NamedStream[];
+  readonly failures: readonly FailureReason[];
+}
+
 /** `partly`: the read has ended, for some streams with a failure instead of their rows. */
-export type ReadVerdict =
-  | Verdict
-  | {
-      readonly is: 'partly';
-      readonly failures: readonly FailureReason[];
-      readonly unread: readonly NamedStream[];
-    };
+export type ReadVerdict = Verdict | { readonly is: 'partly'; readonly unread: Unread };
 
 /** Has the source read all that the job is to read? */
 export function readVerdict(
@@ -92,8 +92,8 @@ export function readVerdict(
   if (report.error !== undefined) return waitingOut('source', report.error);
   const stopped = report.streams.filter((each) => each.phase === 'stopped');
   if (report.phase === 'read' && stopped.length > 0) {
-    const unread = stopped.map(({ namespace, name }) => ({ namespace, name }));
-    return { is: 'partly', failures: troubles(undefined, stopped), unread };
+    const streams = stopped.map(({ namespace, name }) => ({ namespace, name }));
+    return { is: 'partly', unread: { streams, failures: troubles(undefined, stopped) } };
   }
   const now = report.streams.find((each) => each.phase === 'snapshot') ?? report.streams[0];
   const of = now?.rowsEstimate == null ? '' : ` of about ${now.rowsEstimate}`;

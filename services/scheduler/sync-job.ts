@@ -3,13 +3,7 @@ import { metrics } from '../../core/observe/metrics.ts';
 import type { Logger } from '../../core/observe/logger.ts';
 import { failureReason } from '../../core/store/failure-reason.ts';
 import type { FailureReason, Job, StageMs } from '../../core/store/jobs.ts';
-import type {
-  ConnectionReport,
-  ConnectionWork,
-  NamedStream,
-  SourceWork,
-  Work,
-} from '../../core/store/work.ts';
+import type { ConnectionReport, ConnectionWork, SourceWork, Work } from '../../core/store/work.ts';
 import type { TimedReport } from '../../core/store/worker-store.ts';
 import type { Connectors } from '../../connectors/registry.ts';
 import {
@@ -20,6 +14,7 @@ import {
   standingFailures,
   topicsOf,
   topicsVerdict,
+  type Unread,
   type Verdict,
 } from './barrier.ts';
 import { addFigures, firstFigures, streamStats, type StreamFigures } from './job-figures.ts';
@@ -58,11 +53,8 @@ interface Progress {
   readonly figures: readonly StreamFigures[];
   readonly stageMs: StageMs;
   readonly seenStages: SeenStages;
-  /** Streams that the job's read ended without, and why: the job fails when the rest is durable. */
-  readonly unread: {
-    readonly streams: readonly NamedStream[];
-    readonly failures: readonly FailureReason[];
-  };
+  /** The job fails for these once the rest is durable. */
+  readonly unread: Unread;
   readonly flushedAt: number;
   readonly logged: { readonly kind: string; readonly at: number; readonly why: string };
   /** Something does not answer: since when, when it was last met, and what. */
@@ -235,7 +227,7 @@ export class SyncJob {
     const { store } = this.options;
     let verdict = await sourceSideVerdict(store, side, this.progress.position, this.since);
     if (verdict.is === 'partly') {
-      this.change({ unread: { streams: verdict.unread, failures: verdict.failures } });
+      this.change({ unread: verdict.unread });
       verdict = { is: 'met' };
     }
     // A destination that cannot go on fails the job now, not after a long capture.
