@@ -1,20 +1,24 @@
 import type { RecordView } from '../../../schemas/envelope/record-view.ts';
+import { isMark } from './record-run.ts';
 import type { RecordChunk } from './spool-builder.ts';
 
 /**
  * Records with their keys, packed one behind the other: length of the key, length of the value
- * (both 32 bits, ABSENT for none), offset (a double), key, value.
+ * (both 32 bits, ABSENT for none), offset (a double), key, value. Marks are packed without their key.
  */
 export const KEYED_HEADER_BYTES = 16;
 export const ABSENT = 0xffffffff;
 
 /** The records of [from, to) copied into buffers of their own, which can be handed to another thread. */
 export function packKeyed(records: RecordView, from: number, to: number): RecordChunk {
-  const { bytes: source, offsets, keyStarts, keyEnds, valueStarts, valueEnds } = records;
+  const { bytes: source, offsets, keyEnds, valueStarts, valueEnds } = records;
+  const keyStarts = records.keyStarts.slice(from, to);
   let size = 0;
   for (let i = from; i < to; i++) {
+    if (isMark(records, i)) keyStarts[i - from] = -1;
+    const keyStart = keyStarts[i - from] as number;
     size += KEYED_HEADER_BYTES;
-    if ((keyStarts[i] as number) >= 0) size += (keyEnds[i] as number) - (keyStarts[i] as number);
+    if (keyStart >= 0) size += (keyEnds[i] as number) - keyStart;
     if ((valueStarts[i] as number) >= 0) {
       size += (valueEnds[i] as number) - (valueStarts[i] as number);
     }
@@ -31,7 +35,7 @@ export function packKeyed(records: RecordView, from: number, to: number): Record
   for (let i = from; i < to; i++) {
     const header = pos;
     pos += KEYED_HEADER_BYTES;
-    part(keyStarts[i] as number, keyEnds[i] as number, header);
+    part(keyStarts[i - from] as number, keyEnds[i] as number, header);
     part(valueStarts[i] as number, valueEnds[i] as number, header + 4);
     out.writeDoubleLE(offsets[i] as number, header + 8);
     ends[i - from] = pos;

@@ -92,14 +92,16 @@ export function chunkEnd(records: RecordView, from: number, to: number, limit: n
   return to;
 }
 
-/** Index of the first mark from `from` on; `count` when there is none. A mark (a truncate, the end of a
- * generation) has neither an image before nor one after: both unions begin with null. */
+/** Index of the first mark from `from` on; `count` when there is none. */
 export function indexOfMark(records: RecordView, from: number): number {
-  const { bytes, valueStarts, valueEnds, count } = records;
-  for (let i = from; i < count; i++) {
-    const body = (valueStarts[i] as number) + WIRE_HEADER_BYTES;
-    if (body < WIRE_HEADER_BYTES || body + 1 >= (valueEnds[i] as number)) continue;
-    if (bytes[body] === 0 && bytes[body + 1] === 0) return i;
-  }
-  return count;
+  for (let i = from; i < records.count; i++) if (isMark(records, i)) return i;
+  return records.count;
+}
+
+/** A mark (a truncate, the end of a generation) has neither an image before nor one after: both unions
+ * begin with null. Its key means nothing. */
+export function isMark({ bytes, valueStarts, valueEnds }: RecordView, i: number): boolean {
+  const body = (valueStarts[i] as number) + WIRE_HEADER_BYTES;
+  if (body < WIRE_HEADER_BYTES || body + 1 >= (valueEnds[i] as number)) return false;
+  return bytes[body] === 0 && bytes[body + 1] === 0;
 }

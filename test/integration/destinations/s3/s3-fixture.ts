@@ -107,8 +107,13 @@ export class MemoryTopic implements SchemaLookup {
     header.writeInt32BE(schemaId, 1);
     this.values.push(Buffer.concat([header, encoded]));
     const row = change.after ?? change.before ?? null;
-    this.keys.push(row === null ? null : this.keyOf(row));
+    // A mark has a key, which means nothing.
+    this.keys.push(row === null ? this.markKey() : this.keyOf(row));
     return offset;
+  }
+
+  private markKey(): Buffer | null {
+    return this.keyCodec === null ? null : Buffer.alloc(5);
   }
 
   private keyOf(row: Row): Buffer | null {
