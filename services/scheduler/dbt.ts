@@ -3,6 +3,7 @@ import { realpath } from 'node:fs/promises';
 import { isAbsolute, relative, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { childEnvironment } from '../../core/config/child-environment.ts';
+import { resolveSecret } from '../../core/config/secret-references.ts';
 import { PipelineError } from '../../core/errors/pipeline-error.ts';
 import type { OperatorConfiguration } from '../../core/store/operations.ts';
 
@@ -103,7 +104,9 @@ function profileVariables(destination: Readonly<Record<string, unknown>>): Recor
   };
   return Object.fromEntries(
     Object.entries(names).flatMap(([variable, field]) => {
-      const value = destination[field];
+      // The profile needs the secret itself where the configuration has a reference to it.
+      const given = destination[field];
+      const value = field === 'password' ? resolveSecret(given) : given;
       return typeof value === 'string' || typeof value === 'number'
         ? [[variable, String(value)]]
         : [];
