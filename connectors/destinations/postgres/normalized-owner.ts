@@ -107,7 +107,10 @@ export async function prepareShape(
   if (isStaged) await alignStaging(client, owned, live);
   const current =
     registration === null ? partitions : await register(client, owned, registration, replay, live);
-  await exchange(client, [{ text: 'COMMIT' }]);
+  // The row of a partition that was just registered does not know its table yet.
+  const columns = (shape[0] as TableShape).fields.map(({ column }) => column);
+  const identify = identifyTable(home, connectionId, topic, name, columns);
+  await exchange(client, [identify, { text: 'COMMIT' }]);
   return { shape, partitions: current };
 }
 
@@ -231,8 +234,6 @@ async function grow(
     else if (isFlat && isUnused) statements.push(reordered(layout, before, table, initials));
     else statements.push(...altered(layout, before, table, isFlat ? initials : null));
   }
-  const columns = (shape[0] as TableShape).fields.map(({ column }) => column);
-  statements.push(identifyTable(home, connectionId, topic, name, columns));
   statements.push(storeShape(home, connectionId, topic, shape));
   await exchange(client, statements, 0);
   return shape;

@@ -223,3 +223,20 @@ describe('tables of normalized streams', () => {
     });
   });
 });
+
+describe('a stream of several partitions', () => {
+  it('knows its table in each, whatever comes first', async () => {
+    await using target = await newTarget(server, BASIC);
+    const logs = [0, 1].map(
+      (partition) => new EventLog(target.schemas, deduped('customers'), CUSTOMERS, { partition }),
+    );
+    const writer = target.writer();
+    for (const log of logs) await writer.open(log.target);
+    for (const log of logs) {
+      log.delete({ id: 1 });
+      await writer.write([log.batch()]);
+    }
+    const second = target.writer();
+    for (const log of logs) expect(await second.open(log.target)).toBe(log.end);
+  });
+});
