@@ -100,7 +100,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
       },
     ],
     faults: [],
-    failpoint: 'kafka.position_produced=N*stop',
+    failpoint: 'source.before_produce=N*stop',
     shows: ['duplicated', 'reordered'],
   },
   {
