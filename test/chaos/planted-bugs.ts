@@ -67,7 +67,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     ],
     faults: [],
     failpoint: 'destination.postgres.before_apply=N*kill',
-    shows: ['lost'],
+    shows: ['lost', 'unequal'],
   },
   {
     name: 'stores the offset outside of the transaction',
@@ -116,7 +116,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
       },
     ],
     faults: [kill('targetDb'), kill('targetDb'), kill('targetDb')],
-    shows: ['lost'],
+    shows: ['lost', 'unequal'],
   },
   {
     name: 'names a file by its first offset, without an exclusive claim',
@@ -178,6 +178,6 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
       },
     ],
     faults: [kill('source'), kill('source'), kill('source')],
-    shows: ['lost'],
+    shows: ['lost', 'unequal'],
   },
 ];

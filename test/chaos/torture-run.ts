@@ -25,6 +25,7 @@ import {
   unequalCounts,
   unequalTables,
 } from './comparison.ts';
+import { leaks } from './leaks.ts';
 import { faultSchedule, type Fault } from './fault-schedule.ts';
 import { Fleet, type InjectedFault } from './fleet.ts';
 import { Watch } from './watch.ts';
@@ -64,6 +65,8 @@ interface Connections {
 
 interface Findings {
   stuck: number;
+  /** Tables that differed although their barrier was passed. */
+  unequal: number;
   readonly problems: string[];
   readonly barrierMs: number[];
 }
@@ -103,7 +106,7 @@ async function tortureRig(
 ): Promise<TortureResult> {
   const started = Date.now();
   const { connections, sourceId } = await connect(rig);
-  const findings: Findings = { stuck: 0, problems: [], barrierMs: [] };
+  const findings: Findings = { stuck: 0, unequal: 0, problems: [], barrierMs: [] };
   await calm(rig, connections, findings, options);
   const workload = new Workload(rig.source, options.seed);
   const watch = new Watch(rig, sourceId, 'mirror.pulse', 'mirror.counter');
@@ -192,21 +195,24 @@ async function calm(
   options: TortureOptions,
 ): Promise<void> {
   const started = Date.now();
+  const late = new Set<string>();
   for (const [name, id] of Object.entries(connections)) {
     const left = CALM_LIMIT_MS - (Date.now() - started);
     try {
       await until(`the barrier of ${name}`, () => passed(rig, id), Math.max(5_000, left));
     } catch (error) {
       findings.stuck++;
+      late.add(name);
       const status = await statusOf(rig, id).catch(() => null);
       findings.problems.push(`${(error as Error).message}: ${JSON.stringify(status)}`);
     }
   }
   findings.barrierMs.push(Date.now() - started);
-  const unequal = [
-    ...(await unequalTables(rig, 'mirror')),
-    ...(await unequalCounts(rig, 'history')),
-  ];
+  const mirror = await unequalTables(rig, 'mirror');
+  const history = await unequalCounts(rig, 'history');
+  if (!late.has('mirror')) findings.unequal += mirror.length;
+  if (!late.has('history')) findings.unequal += history.length;
+  const unequal = [...mirror, ...history];
   findings.problems.push(...unequal);
   options.report(
     `calm: barriers passed after ${Date.now() - started} ms, ${unequal.length} differences ${unequal.join('; ')}`,
@@ -246,6 +252,8 @@ async function verdict(rig: Rig, evidence: Evidence): Promise<TortureResult> {
   found.torn += await tornTransfers(rig.target, 'history');
   found.reordered += topics.notRising + watch.figures.wentBack;
   found.wrong += findings.problems.length > 0 && isClean(found) ? findings.problems.length : 0;
+  const left = await leaks(rig);
+  findings.problems.push(...left.map((each) => `left over: ${each}`));
   const recoveries = injected.map((fault) => watch.recoveryMs(fault));
   const seconds = recoveries.filter((ms) => ms !== null).toSorted((a, b) => a - b);
   const late = seconds.filter((ms) => ms > RECOVERY_LIMIT_MS).length;
@@ -263,6 +271,8 @@ async function verdict(rig: Rig, evidence: Evidence): Promise<TortureResult> {
     codes: codesIn(fleet.logs()),
     ...watch.figures,
     ...found,
+    unequal: findings.unequal,
+    leaked: left.length,
     stuck: findings.stuck + late + (recoveries.length - seconds.length),
     problems: findings.problems.slice(0, 20),
   };

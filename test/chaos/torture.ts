@@ -38,8 +38,9 @@ const result = await torture({
   report: say,
 });
 say(JSON.stringify({ seed, ...result }));
-const { lost, duplicated, reordered, wrong, torn, stuck, acknowledgedTooEarly } = result;
-const bad = [lost, duplicated, reordered, wrong, torn, stuck, Number(acknowledgedTooEarly)];
+const { lost, duplicated, reordered, wrong, torn, stuck } = result;
+const others = [result['acknowledgedTooEarly'], result['unequal'], result['leaked']].map(Number);
+const bad = [lost, duplicated, reordered, wrong, torn, stuck, ...others];
 process.exit(bad.every((count) => count === 0) ? 0 : 1);
 
 async function plantedBugs(): Promise<number> {
