@@ -58,7 +58,7 @@ function runOf(bug: PlantedBug, seed: number, options: PlantedOptions): TortureO
     const third = STRESS_MS / (bug.faults.length + 1);
     return { ...fault, atMs: between(third * (i + 0.5), third * (i + 1.4)) };
   });
-  const failpoint = bug.failpoint?.replace('N', String(between(12, 40)));
+  const failpoint = bug.failpoint?.replace('N', String(between(4, 14)));
   return {
     minutes: STRESS_MS / 60_000,
     seed,
