@@ -6,8 +6,6 @@ export const TRIGGERS = {
   success: 'sendOnSuccess',
   disabled: 'sendOnSyncDisabled',
   disable_warning: 'sendOnSyncDisabledWarning',
-  schema_change: 'sendOnConnectionUpdate',
-  schema_change_breaking: 'sendOnConnectionUpdateActionRequired',
   freshness: 'sendOnFreshness',
   retained_log: 'sendOnRetainedLog',
 } as const;

@@ -5,7 +5,6 @@ import {
   itemFor,
   type Channel,
   type NotificationSettings,
-  type Trigger,
 } from '../../core/store/notification-settings.ts';
 import type { NewNotification } from '../../core/store/notifications.ts';
 import { failureRule, tellsOfFailure, tellsOfRecovery } from './failure-rule.ts';
@@ -29,8 +28,6 @@ export function alertsOf(
       return toAll(channelsFor(settings, 'disabled'), disabledAlert(event, link));
     case 'disable_warning':
       return toAll(channelsFor(settings, 'disable_warning'), warningAlert(event, link));
-    case 'schema_change':
-      return toAll(channelsFor(settings, schemaTrigger(event)), schemaAlert(event, link));
   }
 }
 
@@ -130,21 +127,5 @@ function warningAlert(event: StoredEvent, link: Link): Alert {
       `Workspace ${subject.workspaceId}, connection ${subject.connectionId}`,
     ],
     data: { event: 'connection_disable_warning', ...subjectData(subject, link), ...details },
-  };
-}
-
-function schemaTrigger({ details }: StoredEvent): Trigger {
-  return details['breaking'] === true ? 'schema_change_breaking' : 'schema_change';
-}
-
-function schemaAlert(event: StoredEvent, link: Link): Alert {
-  const { subject, details } = event;
-  const changes = (details['changes'] ?? []) as string[];
-  return {
-    title: `The source of ${subject.document.name} has changed its schema`,
-    lines: [ends(subject), ...changes, String(details['consequence'] ?? '')].filter(
-      (line) => line !== '',
-    ),
-    data: { event: 'schema_changed', ...subjectData(subject, link), ...details },
   };
 }

@@ -125,11 +125,14 @@ async function list({ store }: ApiContext, body: Static<typeof JobList>): Promis
     limit: body.pagination?.pageSize ?? PAGE_SIZE,
     offset: body.pagination?.rowOffset ?? 0,
   });
-  const attempts = await store.jobs.attempts(jobs.map((job) => job.id));
+  const attempts = Map.groupBy(
+    await store.jobs.attempts(jobs.map((job) => job.id)),
+    (attempt) => attempt.jobId,
+  );
   return {
     jobs: jobs.map((job) => ({
       job: jobRead(job),
-      attempts: attempts.filter((each) => each.jobId === job.id).map(attemptRead),
+      attempts: (attempts.get(job.id) ?? []).map(attemptRead),
     })),
     totalJobCount: total,
   };

@@ -1,4 +1,5 @@
 import { append, parquet, upsert } from './deliver.ts';
+import { api } from './api.ts';
 import { drain } from './drain.ts';
 import { lake } from './lake.ts';
 import { latency } from './latency.ts';
@@ -9,6 +10,7 @@ import { verify } from './verify.ts';
 
 /** `npm run bench -- <name>`: measurements on real servers. The last line is one JSON object. */
 const BENCHES: Readonly<Record<string, () => Promise<Record<string, unknown>>>> = {
+  api,
   latency,
   drain,
   upsert,
