@@ -9,7 +9,7 @@ import { readSettings } from '../../connectors/destinations/s3/settings.ts';
 import { S3Writer } from '../../connectors/destinations/s3/writer.ts';
 import { randomOf } from '../integration/destinations/s3/key-workload.ts';
 import { readPublished } from '../integration/destinations/s3/published-reader.ts';
-import { column, MemoryTopic, type Row } from '../integration/destinations/s3/s3-fixture.ts';
+import { column, MemoryTopic, type Row } from '../integration/destinations/s3/memory-topic.ts';
 import { switchRun } from '../integration/destinations/s3/switch-run.ts';
 
 const CHANGES = 1_000_000;

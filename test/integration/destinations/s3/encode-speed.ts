@@ -5,7 +5,7 @@ import { Encoder } from '../../../../connectors/destinations/s3/encoder.ts';
 import { withColumns } from '../../../../connectors/destinations/s3/file-columns.ts';
 import { packChunk } from '../../../../connectors/destinations/s3/record-run.ts';
 import type { Codec } from '../../../../connectors/destinations/s3/codecs.ts';
-import { column, MemoryTopic, range } from './s3-fixture.ts';
+import { column, MemoryTopic, range } from './memory-topic.ts';
 
 /**
  * How fast Avro records become a Parquet file, without a store:

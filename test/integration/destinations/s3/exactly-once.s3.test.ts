@@ -4,7 +4,8 @@ import type { PipelineError } from '../../../../core/errors/pipeline-error.ts';
 import type { S3Writer } from '../../../../connectors/destinations/s3/writer.ts';
 import { FaultyStore, type Moment, type Step } from './faulty-store.ts';
 import { BUCKET } from './buckets.ts';
-import { column, Lake, MemoryTopic, range } from './s3-fixture.ts';
+import { column, MemoryTopic, range } from './memory-topic.ts';
+import { Lake } from './s3-fixture.ts';
 
 /** Invariant 6: a kill at any instant costs nothing in the destination. */
 

@@ -2,7 +2,8 @@ import { parquetReadObjects, parquetMetadata } from 'hyparquet';
 import { gunzipSync, zstdDecompressSync } from 'node:zlib';
 import snappy from 'snappy';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { column, Lake, MemoryTopic, range, type Row } from './s3-fixture.ts';
+import { column, MemoryTopic, range, type Row } from './memory-topic.ts';
+import { Lake } from './s3-fixture.ts';
 
 let lake: Lake;
 beforeAll(async () => {

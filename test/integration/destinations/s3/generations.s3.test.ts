@@ -3,7 +3,8 @@ import type { S3Writer } from '../../../../connectors/destinations/s3/writer.ts'
 import type { Generation } from '../../../../connectors/destinations/s3/generation-chain.ts';
 import { FaultyStore } from './faulty-store.ts';
 import { randomChanges, randomOf, type Workload } from './key-workload.ts';
-import { column, Lake, MemoryTopic, range } from './s3-fixture.ts';
+import { column, MemoryTopic, range } from './memory-topic.ts';
+import { Lake } from './s3-fixture.ts';
 
 /** One row per key, and copies that are swapped whole, as plain Parquet. */
 

@@ -1,4 +1,4 @@
-import { column, MemoryTopic, type Row } from './s3-fixture.ts';
+import { column, MemoryTopic, type Row } from './memory-topic.ts';
 
 const ID = column('id', 'int64', {}, true);
 const TEXT = column('text', 'string');

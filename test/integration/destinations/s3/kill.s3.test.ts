@@ -4,7 +4,8 @@ import { mkdtempSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { Lake, range, topicOfIds } from './s3-fixture.ts';
+import { range, topicOfIds } from './memory-topic.ts';
+import { Lake } from './s3-fixture.ts';
 
 let lake: Lake;
 beforeAll(async () => {

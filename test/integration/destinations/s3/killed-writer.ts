@@ -1,6 +1,6 @@
 import { destination } from '../../../../connectors/destinations/s3/destination.ts';
 import { armFailpoints } from '../../../../core/run/failpoints.ts';
-import { topicOfIds } from './s3-fixture.ts';
+import { topicOfIds } from './memory-topic.ts';
 
 /** A program that delivers 40 records in two files and is killed on the way by a failpoint. */
 

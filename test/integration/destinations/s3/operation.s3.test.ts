@@ -2,7 +2,8 @@ import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { destination } from '../../../../connectors/destinations/s3/destination.ts';
 import type { Encoder } from '../../../../connectors/destinations/s3/encoder.ts';
-import { column, Lake, MemoryTopic, range, topicOfIds } from './s3-fixture.ts';
+import { column, MemoryTopic, range, topicOfIds } from './memory-topic.ts';
+import { Lake } from './s3-fixture.ts';
 
 let lake: Lake;
 beforeAll(async () => {

@@ -3,7 +3,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { Lake, range, topicOfIds } from './s3-fixture.ts';
+import { range, topicOfIds } from './memory-topic.ts';
+import { Lake } from './s3-fixture.ts';
 
 const DISK_BYTES = 1024 * 1024;
 const disk = mkdtempSync(join(tmpdir(), 'headrace-small-disk-'));
