@@ -87,6 +87,7 @@ describe('postgres check and discover', () => {
       primaryKey: ['a', 'b'],
       supportedSyncModes: ['full_refresh', 'incremental'],
       sourceDefinedCursor: true,
+      cursors: [],
     });
   });
 });
