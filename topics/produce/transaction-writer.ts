@@ -7,6 +7,7 @@ import type { WriteCodec } from '../wire/codec.ts';
 import type { WireRequest } from '../wire/broker-connection.ts';
 import type { KafkaCluster } from '../wire/kafka-cluster.ts';
 import { BatchSender, type MaxMessageBytes, type TopicPart } from './batch-sender.ts';
+import { endHangingTransactions } from './hanging-transactions.ts';
 import type { BatchProducer } from './record-batch.ts';
 import {
   addPartitionsRequest,
@@ -121,6 +122,8 @@ export class TransactionWriter {
    * transactions, and without it InitProducerId is refused for ever. */
   private async initialize(): Promise<void> {
     this.coordinator = await this.cluster.coordinator('transaction', this.transactionalId);
+    // Before the coordinator forgets how the last one ended.
+    await endHangingTransactions(this.cluster, this.coordinator, this.transactionalId);
     const answer = await this.askCoordinator(
       initProducerRequest(this.transactionalId, this.timeoutMs),
     );
