@@ -52,11 +52,6 @@ export function sourceTransactionalId(prefix: string, sourceId: string): string 
   return `${prefix}.source.${sourceId}`;
 }
 
-/** Its committed offsets are for display: where a connection goes on is stored in its destination. */
-export function connectionGroup(prefix: string, connectionId: string): string {
-  return `${prefix}.connection.${connectionId}`;
-}
-
 /** Subject of the empty record that is the key of a topic's TRUNCATE events. */
 export function truncateSubject(topic: string): string {
   return `${topic}-truncate`;

@@ -734,13 +734,6 @@ export const ERROR_CODES = {
     http: 503,
     fix: 'The destination did not reach the position that was compared: see connections/status for what holds it up, mend that, and verify again; where delivery runs on a schedule, start a sync beside it.',
   },
-  VFY_UNSETTLED: {
-    reaction: 'retry',
-    origin: 'replication',
-    type: 'transient_error',
-    http: 503,
-    fix: 'The keys named kept changing while they were looked at and are neither equal nor different: verify again when they rest.',
-  },
   BUG_UNEXPECTED: {
     reaction: 'retry',
     origin: 'airbyte_platform',

@@ -79,20 +79,23 @@ export class Lane {
   /** One batch of each partition, into which the small ones behind it are joined: a busy stream's
    * fetches bring few records each, and written one by one they would queue up behind any delay. */
   private take(): ChangeBatch[] {
-    const taken = new Map<string, ChangeBatch[]>();
-    const full = new Set<string>();
+    const taken = new Map<string, { batches: ChangeBatch[]; bytes: number; full: boolean }>();
     this.keep((batch) => {
       const key = `${batch.target.topic}:${batch.target.partition}`;
-      const before = taken.get(key) ?? [];
-      const bytes = [...before, batch].reduce((sum, each) => sum + each.records.bytes.length, 0);
-      if (full.has(key) || (before.length > 0 && bytes > JOINED_BYTES)) {
-        full.add(key);
-        return true;
+      const bytes = batch.records.bytes.length;
+      const joined = taken.get(key);
+      if (joined === undefined) {
+        taken.set(key, { batches: [batch], bytes, full: false });
+        return false;
       }
-      taken.set(key, [...before, batch]);
+      // What follows a batch that stays stays too: order is kept (invariant 4).
+      joined.full ||= joined.bytes + bytes > JOINED_BYTES;
+      if (joined.full) return true;
+      joined.batches.push(batch);
+      joined.bytes += bytes;
       return false;
     });
-    return [...taken.values()].map(joinBatches);
+    return [...taken.values()].map(({ batches }) => joinBatches(batches));
   }
 
   private keep(wanted: (batch: ChangeBatch) => boolean): void {

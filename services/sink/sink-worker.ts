@@ -1,6 +1,7 @@
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
+import { isProcessAlive } from '../../core/run/process-alive.ts';
 import type { Logger } from '../../core/observe/logger.ts';
 import { LeaseKeeper, type LeasedUnit } from '../../core/run/lease-keeper.ts';
 import { ReportLoop } from '../../core/run/report-loop.ts';
@@ -94,17 +95,7 @@ async function clearScratchOfTheDead(home: string): Promise<void> {
   const folder = join(home, 'scratch');
   for (const owner of await readdir(folder).catch(() => [])) {
     const [, host, pid] = /^(.*)-(\d+)-[0-9a-f]{8}$/.exec(owner) ?? [];
-    if (host !== hostname() || isRunning(Number(pid))) continue;
+    if (host !== hostname() || isProcessAlive(Number(pid))) continue;
     await rm(join(folder, owner), { recursive: true, force: true });
-  }
-}
-
-function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    // It runs, under another account.
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
   }
 }

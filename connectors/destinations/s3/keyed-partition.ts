@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { streamLabel } from '../../../schemas/catalog/stream-id.ts';
 import type { ChangeBatch, PartitionTarget } from '../../spi/destination.ts';
+import { AgeTimer } from './age-timer.ts';
 import { BackgroundWork } from './background-work.ts';
 import type { Spool } from './encoder.ts';
 import type { FileColumn } from './file-columns.ts';
@@ -14,7 +15,6 @@ import type { WriterContext } from './range-delivery.ts';
 import { chunkEnd, indexAtOffset } from './record-run.ts';
 import { PartitionSchemas } from './partition-schemas.ts';
 
-const CHUNK_BYTES = 1024 * 1024;
 /** Changes that may wait on the local disk, in bytes, however long a merge takes. */
 const MOST_WAITING_BYTES = 1024 * 1024 * 1024;
 
@@ -38,7 +38,10 @@ export class KeyedPartition implements Partition {
   private first = 0;
   private records = 0;
   private spool: Spool | null = null;
-  private ageTimer: NodeJS.Timeout | null = null;
+  private readonly age = new AgeTimer({
+    waitMs: () => this.waitMs(),
+    act: () => this.rotate(),
+  });
   /** Epoch milliseconds before which age alone makes no generation. */
   private restUntil = 0;
   private closed = false;
@@ -87,7 +90,7 @@ export class KeyedPartition implements Partition {
     let i = indexAtOffset(records, this.next);
     while (i < records.count) {
       await this.context.encoder.room();
-      const end = chunkEnd(records, i, records.count, CHUNK_BYTES);
+      const end = chunkEnd(records, i, records.count);
       this.spool ??= this.openSpool();
       if (this.spool.failure !== null) throw this.spool.failure;
       this.context.encoder.append(this.spool, packKeyed(records, i, end), this.schemas.known());
@@ -97,7 +100,7 @@ export class KeyedPartition implements Partition {
       if (this.isDue()) await this.rotate();
     }
     this.next = Math.max(this.next, batch.nextOffset);
-    this.armAgeTimer();
+    this.age.arm();
   }
 
   private openSpool(): Spool {
@@ -126,7 +129,7 @@ export class KeyedPartition implements Partition {
     this.first = next;
     this.records = 0;
     this.spool = null;
-    this.clearAgeTimer();
+    this.age.clear();
     if (spool === null) {
       this.durable = next; // offsets without a record: there is nothing to lose
       return;
@@ -150,19 +153,9 @@ export class KeyedPartition implements Partition {
     this.restUntil = now + (now - started);
   }
 
-  private armAgeTimer(): void {
-    if (this.ageTimer !== null || this.next === this.first || this.closed) return;
-    const wait = Math.max(this.context.settings.rotateMs, this.restUntil - Date.now());
-    this.ageTimer = setTimeout(() => {
-      this.ageTimer = null;
-      this.rotate().catch(() => this.armAgeTimer());
-    }, wait);
-    this.ageTimer.unref();
-  }
-
-  private clearAgeTimer(): void {
-    if (this.ageTimer !== null) clearTimeout(this.ageTimer);
-    this.ageTimer = null;
+  private waitMs(): number | null {
+    if (this.next === this.first || this.closed) return null;
+    return Math.max(this.context.settings.rotateMs, this.restUntil - Date.now());
   }
 
   async flush(): Promise<void> {
@@ -173,7 +166,7 @@ export class KeyedPartition implements Partition {
   discard(): void {
     this.closed = true;
     this.background.close();
-    this.clearAgeTimer();
+    this.age.clear();
     this.store.close();
     if (this.spool !== null) this.context.encoder.discard(this.spool);
     this.spool = null;

@@ -14,6 +14,7 @@ import {
 } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
+import { isProcessAlive } from '../../../core/run/process-alive.ts';
 import { PipelineError } from '../../../core/errors/pipeline-error.ts';
 import { folderError } from './errors.ts';
 import type { ObjectStore } from './object-store.ts';
@@ -200,18 +201,9 @@ function partName(key: string): string {
 /** A part of a process of this machine that has ended, or of any machine that is an hour old. */
 async function isLeftOver(file: string, path: string): Promise<boolean> {
   const [, host, pid] = file.split('.');
-  if (host === HOST && !isRunning(Number(pid))) return true;
+  if (host === HOST && !isProcessAlive(Number(pid))) return true;
   const found = await orNull(stat(path));
   return found !== null && Date.now() - found.mtimeMs > STALE_MS;
-}
-
-function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
-  }
 }
 
 async function writeDurably(path: string, body: string): Promise<void> {

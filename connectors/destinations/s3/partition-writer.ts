@@ -4,6 +4,7 @@ import { streamLabel } from '../../../schemas/catalog/stream-id.ts';
 import type { ChangeSchema } from '../../../schemas/envelope/change-decoder.ts';
 import { schemaIdAt, type RecordView } from '../../../schemas/envelope/record-view.ts';
 import type { ChangeBatch, PartitionTarget } from '../../spi/destination.ts';
+import { AgeTimer } from './age-timer.ts';
 import { BackgroundWork } from './background-work.ts';
 import type { Claim } from './claim-chain.ts';
 import type { Spool } from './encoder.ts';
@@ -15,7 +16,6 @@ import { RangeDelivery, type SealedRange, type WriterContext } from './range-del
 import { chunkEnd, indexAtOffset, indexOfNewSchema, packChunk } from './record-run.ts';
 import type { FileLayout } from './spool-builder.ts';
 
-const CHUNK_BYTES = 1024 * 1024;
 /** Date folders that one range may have open. */
 const MAX_FOLDERS = 32;
 
@@ -44,7 +44,10 @@ export class PartitionWriter implements Partition {
   /** An unfinished claim that was found: the open range is exactly its range. */
   private found: Claim | null = null;
   private readonly background: BackgroundWork;
-  private ageTimer: NodeJS.Timeout | null = null;
+  private readonly age = new AgeTimer({
+    waitMs: () => this.waitMs(),
+    act: () => this.rotate(),
+  });
   private closed = false;
 
   constructor(target: PartitionTarget, context: WriterContext) {
@@ -85,7 +88,7 @@ export class PartitionWriter implements Partition {
     }
     if (this.found !== null && batch.nextOffset >= this.found.end) await this.endFound();
     this.next = Math.max(this.next, batch.nextOffset);
-    this.armAgeTimer();
+    this.age.arm();
   }
 
   /** Takes records from `i` on up to the next reason to stop; answers where to go on. */
@@ -95,7 +98,7 @@ export class PartitionWriter implements Partition {
       await this.endFound();
       return i;
     }
-    const full = chunkEnd(records, i, limit, CHUNK_BYTES);
+    const full = chunkEnd(records, i, limit);
     const end = indexOfNewSchema(records, i, full, this.known);
     if (end === i) {
       await this.meetSchema(records, i);
@@ -185,7 +188,7 @@ export class PartitionWriter implements Partition {
     this.spool = null;
     this.found = null;
     if (found !== null) this.known.clear();
-    this.clearAgeTimer();
+    this.age.clear();
     this.background.start(() => this.deliver(sealed));
   }
 
@@ -194,18 +197,8 @@ export class PartitionWriter implements Partition {
     this.durable = sealed.end;
   }
 
-  private armAgeTimer(): void {
-    if (this.ageTimer !== null || this.next === this.first || this.closed) return;
-    this.ageTimer = setTimeout(() => {
-      this.ageTimer = null;
-      this.rotate().catch(() => this.armAgeTimer());
-    }, this.context.settings.rotateMs);
-    this.ageTimer.unref();
-  }
-
-  private clearAgeTimer(): void {
-    if (this.ageTimer !== null) clearTimeout(this.ageTimer);
-    this.ageTimer = null;
+  private waitMs(): number | null {
+    return this.next === this.first || this.closed ? null : this.context.settings.rotateMs;
   }
 
   async flush(): Promise<void> {
@@ -217,7 +210,7 @@ export class PartitionWriter implements Partition {
   discard(): void {
     this.closed = true;
     this.background.close();
-    this.clearAgeTimer();
+    this.age.clear();
     if (this.spool !== null) this.context.encoder.discard(this.spool);
     this.spool = null;
   }

@@ -81,13 +81,16 @@ export function packChunk(records: RecordView, from: number, to: number): Record
   return { bytes, ends, offsets };
 }
 
-/** End of the chunk that begins at `from`: as many records as fit `limit` bytes, at least one. */
-export function chunkEnd(records: RecordView, from: number, to: number, limit: number): number {
+/** What the encoder's thread is handed at once. */
+const CHUNK_BYTES = 1024 * 1024;
+
+/** End of the chunk that begins at `from`: as many records as fit into one, at least one. */
+export function chunkEnd(records: RecordView, from: number, to: number): number {
   let size = 0;
   for (let i = from; i < to; i++) {
     const start = records.valueStarts[i] as number;
     if (start >= 0) size += (records.valueEnds[i] as number) - start;
-    if (size > limit && i > from) return i;
+    if (size > CHUNK_BYTES && i > from) return i;
   }
   return to;
 }

@@ -22,8 +22,6 @@ import type { WriterContext } from './range-delivery.ts';
 import { chunkEnd, indexAtOffset, indexOfMark, packChunk } from './record-run.ts';
 import { fileHash } from './slot-files.ts';
 
-const CHUNK_BYTES = 1024 * 1024;
-
 /** A full refresh between its begin mark and its end mark: its files are uploaded as they fill, and
  * nobody sees them before the end mark. */
 interface Refresh {
@@ -127,7 +125,7 @@ export class RefreshPartition implements Partition {
     if (this.schemas.columns.length > this.width) await this.endFile();
     for (let i = from; i < to;) {
       await encoder.room();
-      const end = chunkEnd(records, i, to, CHUNK_BYTES);
+      const end = chunkEnd(records, i, to);
       const chunk = packChunk(records, i, end);
       this.spool ??= this.openSpool();
       if (this.spool.failure !== null) throw this.spool.failure;
