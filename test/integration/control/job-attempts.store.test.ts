@@ -1,36 +1,10 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import type { ConnectionReport, PartitionReport, SourceReport } from '../../../core/store/work.ts';
-import { Stage, STREAM as stream } from './scheduler-stage.ts';
-import { embeddedStore, seedConnection } from './store-fixture.ts';
+import { describe, expect, it } from 'vitest';
+import { StagedConnection, STREAM as stream } from './scheduler-stage.ts';
 
-let opened: Awaited<ReturnType<typeof embeddedStore>>;
-let stage: Stage;
-let ids: Awaited<ReturnType<typeof seedConnection>>;
+const on = new StagedConnection();
+const { sourceSays, sinkSays, sync, statusOf, logOf, attemptOf } = on;
 
-beforeAll(async () => void (opened = await embeddedStore()), 60_000);
-afterAll(() => opened[Symbol.asyncDispose]());
-beforeEach(async () => {
-  stage = new Stage(opened.store);
-  ids = await seedConnection(opened.store);
-});
-afterEach(async () => {
-  await stage.stop();
-  await opened.store.connections.remove(ids.connectionId);
-  // A new source would wait for the clean-up of the one before.
-  for (const { id } of await opened.store.cleanups.due()) await opened.store.cleanups.done(id);
-});
-
-const sourceSays = (report: Partial<SourceReport> = {}) => stage.sourceSays(ids, report);
-const sinkSays = (
-  partition: Partial<PartitionReport>,
-  records = 0,
-  report: Partial<ConnectionReport> = {},
-) => stage.sinkSays(ids, partition, records, report);
-const sync = async () => (await stage.store.jobs.create(ids.connectionId, [stream])).id;
-const statusOf = async (id: number) => (await stage.store.jobs.get(id)).status;
-const logOf = async (id: number) => (await stage.store.jobs.logLines(id, 0, 100)).join('\n');
-const attemptsOf = (id: number) => stage.store.jobs.attempts([id]);
-const attemptOf = async (id: number) => (await attemptsOf(id))[0];
+const attemptsOf = (id: number) => on.stage.store.jobs.attempts([id]);
 const eventually = { timeout: 30_000, interval: 20 };
 
 describe('attempts', () => {
@@ -38,14 +12,14 @@ describe('attempts', () => {
   const unreachable = { code: 'SRC_UNREACHABLE', message: 'db does not answer', at: 1 } as const;
 
   it('an attempt gives up on what does not answer; another one begins where it left off', async () => {
-    stage.policy = { ...stage.policy, ...quick };
+    on.stage.policy = { ...on.stage.policy, ...quick };
     await sourceSays({ phase: 'failed', error: unreachable });
     await sinkSays({}, 7);
     const id = await sync();
-    stage.startScheduler();
+    on.stage.startScheduler();
     await expect.poll(async () => (await attemptsOf(id)).length, eventually).toBeGreaterThan(1);
     // A position past what is captured: the second attempt goes on from the mark of the first.
-    stage.fake.position = () => Promise.resolve('FF');
+    on.stage.fake.position = () => Promise.resolve('FF');
     await sourceSays();
     await expect.poll(() => statusOf(id), eventually).toMatch('succeeded');
     const attempts = await attemptsOf(id);
@@ -56,24 +30,24 @@ describe('attempts', () => {
       failures: [{ internalMessage: 'SRC_UNREACHABLE', retryable: true, failureOrigin: 'source' }],
     });
     expect(await logOf(id)).toMatch(/failed: SRC_UNREACHABLE[^]*job: attempt 1 failed/);
-    expect((await stage.store.jobs.logLines(id, 1, 10)).join()).toContain('job: attempt 2 of 3');
+    expect((await on.stage.store.jobs.logLines(id, 1, 10)).join()).toContain('job: attempt 2 of 3');
   });
 
   it('fail the job when there are no more of them, and keep it incomplete in between', async () => {
-    stage.policy = { ...stage.policy, ...quick, maxAttempts: 2, retryInMs: () => 1500 };
+    on.stage.policy = { ...on.stage.policy, ...quick, maxAttempts: 2, retryInMs: () => 1500 };
     await sourceSays({ phase: 'failed', error: unreachable });
     await sinkSays({});
     const id = await sync();
-    stage.startScheduler();
+    on.stage.startScheduler();
     await expect.poll(() => statusOf(id), eventually).toBe('incomplete');
     await expect.poll(() => statusOf(id), eventually).toBe('failed');
     expect((await attemptsOf(id)).map((each) => each.status)).toEqual(['failed', 'failed']);
   });
 
   it('a job that does not end in time fails with what it waited for last', async () => {
-    stage.policy = { ...stage.policy, maxJobMs: 1000 };
+    on.stage.policy = { ...on.stage.policy, maxJobMs: 1000 };
     const id = await sync();
-    stage.startScheduler();
+    on.stage.startScheduler();
     await expect.poll(() => statusOf(id), eventually).toBe('failed');
     expect((await attemptOf(id))?.failures[0]).toMatchObject({
       internalMessage: 'JOB_TIMED_OUT',
@@ -82,11 +56,11 @@ describe('attempts', () => {
   });
 
   it('say where their time went', async () => {
-    stage.ends = new Map([['orders:0', 9]]);
+    on.stage.ends = new Map([['orders:0', 9]]);
     await sourceSays({ capturedThrough: '09', stageMs: { read: 100, encode: 10, kafka: 5 } });
     await sinkSays({}, 0, { stageMs: { kafka: 50, write: 0 } });
     const id = await sync();
-    stage.startScheduler();
+    on.stage.startScheduler();
     await expect.poll(() => logOf(id), eventually).toContain('captured 09 of 0A');
     await sourceSays({ capturedThrough: '09', stageMs: { read: 700, encode: 110, kafka: 105 } });
     await expect
@@ -104,30 +78,33 @@ describe('attempts', () => {
 
 describe('a connection whose jobs only fail', () => {
   it('is switched off, with the reason, and its open job with it', async () => {
-    stage.policy = { ...stage.policy, disableAfterJobs: 2 };
+    on.stage.policy = { ...on.stage.policy, disableAfterJobs: 2 };
     const error = { code: 'SRC_SLOT_MISSING', message: 'gone', at: 1 } as const;
     await sourceSays({
       streams: [{ ...stream, phase: 'stopped', rowsDone: 0, rowsEstimate: null, error }],
     });
-    stage.startScheduler();
+    on.stage.startScheduler();
     for (const before of ['active', 'inactive']) {
       const id = await sync();
       await expect.poll(() => statusOf(id), eventually).toBe('failed');
       await expect
-        .poll(async () => (await stage.store.connections.get(ids.connectionId)).status, eventually)
+        .poll(
+          async () => (await on.stage.store.connections.get(on.ids.connectionId)).status,
+          eventually,
+        )
         .toBe(before);
     }
-    const { document } = await stage.store.connections.get(ids.connectionId);
+    const { document } = await on.stage.store.connections.get(on.ids.connectionId);
     expect(document['statusReason']).toMatch(/^switched off after 2 failed jobs .* slot is kept/);
   });
 
   it('a success or nothing at all ends the row; a cancelled job does neither', async () => {
     const end = async (status: 'failed' | 'succeeded' | 'cancelled') => {
       const id = await sync();
-      if (status === 'cancelled') await stage.store.jobs.cancel(id);
-      else await stage.store.jobs.finish(id, { status, failures: [] });
+      if (status === 'cancelled') await on.stage.store.jobs.cancel(id);
+      else await on.stage.store.jobs.finish(id, { status, failures: [] });
     };
-    const streak = async () => (await stage.store.jobs.failureStreak(ids.connectionId)).count;
+    const streak = async () => (await on.stage.store.jobs.failureStreak(on.ids.connectionId)).count;
     await end('failed');
     await end('cancelled');
     await end('failed');
@@ -135,9 +112,9 @@ describe('a connection whose jobs only fail', () => {
     await end('succeeded');
     expect(await streak()).toBe(0);
     await end('failed');
-    expect(await stage.store.jobs.prune(60_000)).toBe(0);
+    expect(await on.stage.store.jobs.prune(60_000)).toBe(0);
     // All are older than a minute from now; the newest one stays.
-    expect(await stage.store.jobs.prune(-60_000)).toBeGreaterThanOrEqual(4);
+    expect(await on.stage.store.jobs.prune(-60_000)).toBeGreaterThanOrEqual(4);
     expect(await streak()).toBe(1);
   });
 });

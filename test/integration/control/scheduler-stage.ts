@@ -1,11 +1,14 @@
+import { afterAll, afterEach, beforeAll, beforeEach } from 'vitest';
 import { loadSettings } from '../../../core/config/settings.ts';
 import { OutgoingRules } from '../../../core/net/outgoing-rules.ts';
 import { createLogger } from '../../../core/observe/logger.ts';
 import type { ConnectionReport, PartitionReport, SourceReport } from '../../../core/store/work.ts';
+import type { Attempt } from '../../../core/store/jobs.ts';
 import type { Store } from '../../../core/store/store.ts';
 import { jobPolicy, type JobPolicy } from '../../../services/scheduler/job-policy.ts';
 import { createScheduler } from '../../../services/scheduler/scheduler.ts';
 import { fakeConnectors, type FakeConnectors } from './fake-connectors.ts';
+import { embeddedStore, seedConnection } from './store-fixture.ts';
 
 export const STREAM = { namespace: 'public', name: 'orders' };
 
@@ -98,4 +101,47 @@ export class Stage {
     await Promise.all(this.running.map(({ done }) => done));
     for (const job of await this.store.jobs.open()) await this.store.jobs.cancel(job.id);
   }
+}
+
+/** A store for the tests of a file, and for each of them a stage and a connection of its own. */
+export class StagedConnection {
+  stage!: Stage;
+  ids!: Awaited<ReturnType<typeof seedConnection>>;
+
+  constructor() {
+    let opened: Awaited<ReturnType<typeof embeddedStore>>;
+    beforeAll(async () => void (opened = await embeddedStore()), 240_000);
+    afterAll(() => opened[Symbol.asyncDispose]());
+    beforeEach(async () => {
+      this.stage = new Stage(opened.store);
+      this.ids = await seedConnection(opened.store);
+    });
+    afterEach(async () => {
+      await this.stage.stop();
+      await opened.store.connections.remove(this.ids.connectionId);
+      // A new source would wait for the clean-up of the one before.
+      for (const { id } of await opened.store.cleanups.due()) await opened.store.cleanups.done(id);
+    });
+  }
+
+  readonly sourceSays = (report: Partial<SourceReport> = {}): Promise<void> =>
+    this.stage.sourceSays(this.ids, report);
+
+  readonly sinkSays = (
+    partition: Partial<PartitionReport>,
+    records = 0,
+    report: Partial<ConnectionReport> = {},
+  ): Promise<void> => this.stage.sinkSays(this.ids, partition, records, report);
+
+  readonly sync = async (): Promise<number> =>
+    (await this.stage.store.jobs.create(this.ids.connectionId, [STREAM])).id;
+
+  readonly statusOf = async (id: number): Promise<string> =>
+    (await this.stage.store.jobs.get(id)).status;
+
+  readonly logOf = async (id: number): Promise<string> =>
+    (await this.stage.store.jobs.logLines(id, 0, 100)).join('\n');
+
+  readonly attemptOf = async (id: number): Promise<Attempt | undefined> =>
+    (await this.stage.store.jobs.attempts([id]))[0];
 }

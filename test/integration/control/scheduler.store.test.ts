@@ -1,66 +1,34 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { PipelineError } from '../../../core/errors/pipeline-error.ts';
-import type {
-  ConnectionReport,
-  PartitionReport,
-  SourceReport,
-  WorkerCommand,
-} from '../../../core/store/work.ts';
-import { Stage, STREAM as stream } from './scheduler-stage.ts';
-import { embeddedStore, seedConnection } from './store-fixture.ts';
+import type { WorkerCommand } from '../../../core/store/work.ts';
+import { StagedConnection, STREAM as stream } from './scheduler-stage.ts';
 
-let opened: Awaited<ReturnType<typeof embeddedStore>>;
-let stage: Stage;
-let ids: Awaited<ReturnType<typeof seedConnection>>;
+const on = new StagedConnection();
+const { sourceSays, sinkSays, sync, statusOf, logOf, attemptOf } = on;
 
-beforeAll(async () => void (opened = await embeddedStore()), 240_000);
-afterAll(() => opened[Symbol.asyncDispose]());
-beforeEach(async () => {
-  stage = new Stage(opened.store);
-  ids = await seedConnection(opened.store);
-});
-afterEach(async () => {
-  await stage.stop();
-  await opened.store.connections.remove(ids.connectionId);
-  for (const { id } of await opened.store.cleanups.due()) await opened.store.cleanups.done(id);
-});
+const versions = () => on.stage.versions(on.ids);
 
-const sourceSays = (report: Partial<SourceReport> = {}) => stage.sourceSays(ids, report);
-const sinkSays = (
-  partition: Partial<PartitionReport>,
-  records = 0,
-  report: Partial<ConnectionReport> = {},
-) => stage.sinkSays(ids, partition, records, report);
-const versions = () => stage.versions(ids);
-
-async function sync(): Promise<number> {
-  return (await stage.store.jobs.create(ids.connectionId, [stream])).id;
-}
-
-const statusOf = async (id: number) => (await stage.store.jobs.get(id)).status;
-const logOf = async (id: number) => (await stage.store.jobs.logLines(id, 0, 99)).join('\n');
-const attemptOf = async (id: number) => (await stage.store.jobs.attempts([id]))[0];
 const eventually = { timeout: 15_000, interval: 20 };
 
 async function takeFlush(): Promise<WorkerCommand[]> {
   return (await expect
-    .poll(() => stage.store.work.takeCommands(`connection:${ids.connectionId}`), eventually)
+    .poll(() => on.stage.store.work.takeCommands(`connection:${on.ids.connectionId}`), eventually)
     .toMatchObject([{ kind: 'flush' }])) as unknown as WorkerCommand[];
 }
 
 describe('a sync is a barrier', () => {
   it('waits for capture, then for the ends of the topics, flushes, and counts its own records', async () => {
-    stage.ends = new Map([['orders:0', 120]]);
+    on.stage.ends = new Map([['orders:0', 120]]);
     await sinkSays({ durable: 100, consumed: 100 }, 1000);
     await sourceSays({ capturedThrough: '09' });
     const id = await sync();
-    stage.startScheduler();
+    on.stage.startScheduler();
 
     await expect.poll(() => logOf(id), eventually).toContain('captured 09 of 0A');
-    expect(stage.endsAskedFor).toEqual([]);
+    expect(on.stage.endsAskedFor).toEqual([]);
     await sourceSays({ capturedThrough: '0A' });
     await expect.poll(() => logOf(id), eventually).toContain('20 records are not durable yet');
-    expect(stage.endsAskedFor).toEqual([['orders']]);
+    expect(on.stage.endsAskedFor).toEqual([['orders']]);
     await sinkSays({ durable: 100, consumed: 120 }, 1000);
     await takeFlush();
     expect(await statusOf(id)).toBe('running');
@@ -84,9 +52,9 @@ describe('a sync is a barrier', () => {
   });
 
   it('counts from zero for a sink that was not there, and through its restart', async () => {
-    stage.ends = new Map([['orders:0', 10]]);
+    on.stage.ends = new Map([['orders:0', 10]]);
     const id = await sync();
-    stage.startScheduler();
+    on.stage.startScheduler();
     await expect.poll(() => logOf(id), eventually).toContain('no source service reports');
     await sourceSays();
     await expect.poll(() => logOf(id), eventually).toContain('no sink service reports');
@@ -107,7 +75,7 @@ describe('a sync is a barrier', () => {
     await sinkSays({});
     await sourceSays({ version: 'older' });
     const id = await sync();
-    stage.startScheduler();
+    on.stage.startScheduler();
     await expect.poll(() => logOf(id), eventually).toContain('takes up the new configuration');
     await sourceSays({
       streams: [{ ...stream, phase: 'snapshot', rowsDone: 3, rowsEstimate: null }],
@@ -130,7 +98,7 @@ describe('a sync is a barrier', () => {
       ],
     });
     const id = await sync();
-    stage.startScheduler();
+    on.stage.startScheduler();
     await expect.poll(() => statusOf(id), eventually).toBe('failed');
     expect((await attemptOf(id))?.failures).toEqual([
       {
@@ -155,9 +123,9 @@ describe('a sync is a barrier', () => {
     // From before the job: a person may have mended it since, and started the job for that.
     await failed(Date.now() - 1000);
     const id = await sync();
-    stage.startScheduler();
+    on.stage.startScheduler();
     await expect
-      .poll(() => stage.store.jobs.logLines(id, 0, 10), eventually)
+      .poll(() => on.stage.store.jobs.logLines(id, 0, 10), eventually)
       .toContainEqual(expect.stringContaining('captured nothing'));
     expect(await statusOf(id)).toBe('running');
     await failed(Date.now() + 1000);
@@ -170,7 +138,7 @@ describe('a sync is a barrier', () => {
     await sourceSays({ phase: 'failed', error: { code: 'SRC_SLOT_MISSING', message: 's', at: 1 } });
     await sinkSays({}, 0, { error });
     const id = await sync();
-    stage.startScheduler();
+    on.stage.startScheduler();
     await expect.poll(() => statusOf(id), eventually).toBe('failed');
     const said = (await attemptOf(id))?.failures.map((each) => each.internalMessage);
     expect(said).toEqual(['DST_TABLE_CHANGED', 'SRC_SLOT_MISSING']);
@@ -180,14 +148,14 @@ describe('a sync is a barrier', () => {
     await Promise.all([sourceSays(), sinkSays({})]);
     const before = await versions();
     const old = await sync();
-    const { id } = await stage.store.jobs.createReset(ids.connectionId, [stream]);
+    const { id } = await on.stage.store.jobs.createReset(on.ids.connectionId, [stream]);
     expect(await statusOf(old)).toBe('cancelled');
-    const wanted = (await stage.store.work.listWork()).sources[0];
+    const wanted = (await on.stage.store.work.listWork()).sources[0];
     expect(wanted?.streams).toEqual([{ ...stream, copy: String(id) }]);
     expect(wanted?.version).not.toBe(before.source);
-    stage.startScheduler();
+    on.stage.startScheduler();
     await expect
-      .poll(() => stage.store.jobs.logLines(id, 0, 10), eventually)
+      .poll(() => on.stage.store.jobs.logLines(id, 0, 10), eventually)
       .toContainEqual(expect.stringContaining('takes up the new configuration'));
     await sourceSays();
     await expect.poll(() => statusOf(id), eventually).toBe('succeeded');
@@ -195,13 +163,13 @@ describe('a sync is a barrier', () => {
 
   it('waits out what passes, and says what it waits for', async () => {
     const error = { code: 'CFG_STORE_UNAVAILABLE', message: 'it restarts', at: 1 } as const;
-    stage.fake.position = () =>
+    on.stage.fake.position = () =>
       Promise.reject(new PipelineError('CFG_STORE_UNAVAILABLE', 'not now'));
     await sinkSays({});
     const id = await sync();
-    stage.startScheduler();
+    on.stage.startScheduler();
     await expect.poll(() => logOf(id), eventually).toContain('CFG_STORE_UNAVAILABLE: not now');
-    stage.fake.position = () => Promise.resolve('0A');
+    on.stage.fake.position = () => Promise.resolve('0A');
     await sourceSays({ phase: 'failed', error });
     await expect.poll(() => logOf(id), eventually).toContain('it restarts');
     await sourceSays();
@@ -209,17 +177,17 @@ describe('a sync is a barrier', () => {
   });
 
   it('AD-01: is taken up by another scheduler where the dead one left it', async () => {
-    stage.ends = new Map([['orders:0', 5]]);
+    on.stage.ends = new Map([['orders:0', 5]]);
     await sourceSays();
     await sinkSays({ durable: 0, consumed: 0 });
     const id = await sync();
-    const first = stage.startScheduler();
+    const first = on.stage.startScheduler();
     await expect.poll(() => logOf(id), eventually).toContain('deliver:');
     await first.stop();
     // A position past what is captured: had it been asked for again, the job would not end.
-    stage.fake.position = () => Promise.resolve('FF');
+    on.stage.fake.position = () => Promise.resolve('FF');
     await sinkSays({ durable: 5, consumed: 5 }, 5);
-    stage.startScheduler('scheduler-2');
+    on.stage.startScheduler('scheduler-2');
     await expect.poll(() => statusOf(id), eventually).toBe('succeeded');
     expect((await logOf(id)).match(/sync started/g)).toHaveLength(1);
   });
@@ -228,10 +196,10 @@ describe('a sync is a barrier', () => {
     await sourceSays({ capturedThrough: '09' });
     await sinkSays({});
     const id = await sync();
-    stage.startScheduler();
+    on.stage.startScheduler();
     await expect.poll(() => logOf(id), eventually).toContain('captured 09 of 0A');
-    stage.fake.position = () => Promise.resolve('0C');
-    await stage.store.actors.update(ids.sourceId, {
+    on.stage.fake.position = () => Promise.resolve('0C');
+    await on.stage.store.actors.update(on.ids.sourceId, {
       name: 'shop',
       configuration: { host: 'replica' },
     });
@@ -244,9 +212,9 @@ describe('a sync is a barrier', () => {
 
   it('a cancel ends it', async () => {
     const id = await sync();
-    stage.startScheduler();
+    on.stage.startScheduler();
     await expect.poll(() => statusOf(id), eventually).toBe('running');
-    await stage.store.jobs.cancel(id);
+    await on.stage.store.jobs.cancel(id);
     await sourceSays();
     await sinkSays({});
     const next = await sync();
@@ -259,11 +227,11 @@ describe('a topic that is gone', () => {
   it('is waited for, never counted as delivered', async () => {
     await sourceSays();
     await sinkSays({ durable: 5, consumed: 5 });
-    stage.ends = new Map();
+    on.stage.ends = new Map();
     const id = await sync();
-    stage.startScheduler();
+    on.stage.startScheduler();
     await expect.poll(() => logOf(id), eventually).toContain('topic orders is not there');
-    stage.ends = new Map([['orders:0', 5]]);
+    on.stage.ends = new Map([['orders:0', 5]]);
     await expect.poll(() => statusOf(id), eventually).toBe('succeeded');
   });
 });
@@ -271,15 +239,17 @@ describe('a topic that is gone', () => {
 describe('a source that nobody needs any more', () => {
   it('is let go, however often that fails at first', async () => {
     const released: string[] = [];
-    stage.fake.release = ({ sourceId }) => {
+    on.stage.fake.release = ({ sourceId }) => {
       released.push(sourceId);
       return released.length < 2
         ? Promise.reject(new PipelineError('CFG_INVALID_CONNECTOR', 'the slot is active'))
         : Promise.resolve();
     };
-    stage.startScheduler();
-    await stage.store.connections.remove(ids.connectionId);
-    await expect.poll(() => released, eventually).toEqual([ids.sourceId, ids.sourceId]);
-    await expect.poll(() => stage.store.cleanups.pendingFor(ids.sourceId), eventually).toBeNull();
+    on.stage.startScheduler();
+    await on.stage.store.connections.remove(on.ids.connectionId);
+    await expect.poll(() => released, eventually).toEqual([on.ids.sourceId, on.ids.sourceId]);
+    await expect
+      .poll(() => on.stage.store.cleanups.pendingFor(on.ids.sourceId), eventually)
+      .toBeNull();
   });
 });
