@@ -82,13 +82,7 @@ const read = bodyReader(ConfigFile);
 
 /** What `headrace apply` reads and `headrace export` writes. Throws CFG_INVALID_FILE naming fields. */
 export function parseConfigFile(text: string): ConfigDocument {
-  let document: Static<typeof ConfigFile>;
-  try {
-    document = read(parse(text));
-  } catch (cause) {
-    const why = cause instanceof InvalidRequest ? cause.message : 'it cannot be read as YAML';
-    throw new PipelineError('CFG_INVALID_FILE', why, { cause });
-  }
+  const document = shaped(parsed(text) ?? {});
   const { sources = [], destinations = [], connections = [] } = document;
   for (const [kind, entries] of Object.entries({ sources, destinations, connections })) {
     const names = entries.map(({ name }) => name);
@@ -98,4 +92,29 @@ export function parseConfigFile(text: string): ConfigDocument {
     }
   }
   return { sources, destinations, connections };
+}
+
+function parsed(text: string): unknown {
+  try {
+    return parse(text) as unknown;
+  } catch (cause) {
+    // The lines behind the first quote the file, which may hold a password (invariant 8).
+    const [where = ''] = (cause as Error).message.split('\n');
+    const why = `it cannot be read as YAML: ${where}`;
+    throw new PipelineError('CFG_INVALID_FILE', why, { cause });
+  }
+}
+
+/** An empty file has nothing of each kind. */
+function shaped(document: unknown): Static<typeof ConfigFile> {
+  if (typeof document !== 'object' || Array.isArray(document)) {
+    const why = 'it must be a mapping with sources, destinations and connections';
+    throw new PipelineError('CFG_INVALID_FILE', why);
+  }
+  try {
+    return read(document);
+  } catch (cause) {
+    if (!(cause instanceof InvalidRequest)) throw cause;
+    throw new PipelineError('CFG_INVALID_FILE', cause.message, { cause });
+  }
 }
