@@ -15,12 +15,21 @@ export interface ColumnFacts {
   readonly charset: string | null;
 }
 
+/** How the primary key's index holds a column. */
+export interface KeyPartFacts {
+  readonly descending: boolean;
+  /** Only the first characters, or in no order at all. */
+  readonly partial: boolean;
+}
+
 /** What the server's catalog says of one table. */
 export interface TableFacts {
   readonly stream: StreamId;
   readonly engine: string;
   readonly columns: readonly ColumnFacts[];
   readonly key: readonly string[];
+  /** One for each column of `key`. */
+  readonly keyParts: readonly KeyPartFacts[];
   readonly rowsEstimate: number | null;
 }
 
@@ -62,18 +71,26 @@ async function read(sql: SideSession, database: string, only: string): Promise<T
      FROM information_schema.COLUMNS WHERE ${where} ORDER BY TABLE_NAME, ORDINAL_POSITION`,
   );
   const keys = await sql.query(
-    `SELECT TABLE_NAME AS table_name, COLUMN_NAME AS column_name FROM information_schema.STATISTICS
+    `SELECT TABLE_NAME AS table_name, COLUMN_NAME AS column_name, SUB_PART AS characters,
+       COLLATION AS direction FROM information_schema.STATISTICS
      WHERE ${where} AND INDEX_NAME = 'PRIMARY' ORDER BY TABLE_NAME, SEQ_IN_INDEX`,
   );
   const of = (rows: readonly Row[], name: unknown): Row[] =>
     rows.filter((row) => row['table_name'] === name);
-  return tables.map((table) => ({
-    stream: { namespace: database, name: String(table['table_name']) },
-    engine: String(table['engine'] ?? ''),
-    columns: of(columns, table['table_name']).map(columnOf),
-    key: of(keys, table['table_name']).map((row) => String(row['column_name'])),
-    rowsEstimate: table['num_rows'] == null ? null : Number(table['num_rows']),
-  }));
+  return tables.map((table) => {
+    const key = of(keys, table['table_name']);
+    return {
+      stream: { namespace: database, name: String(table['table_name']) },
+      engine: String(table['engine'] ?? ''),
+      columns: of(columns, table['table_name']).map(columnOf),
+      key: key.map((row) => String(row['column_name'])),
+      keyParts: key.map(({ characters, direction }) => ({
+        descending: direction === 'D',
+        partial: characters != null || direction == null,
+      })),
+      rowsEstimate: table['num_rows'] == null ? null : Number(table['num_rows']),
+    };
+  });
 }
 
 export function tablesOfDatabase(sql: SideSession, database: string): Promise<TableFacts[]> {

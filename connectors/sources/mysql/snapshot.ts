@@ -2,7 +2,7 @@ import { PipelineError, toPipelineError } from '../../../core/errors/pipeline-er
 import { OP_READ } from '../../../schemas/envelope/change-decoder.ts';
 import { stopsStreamOnly, type EventWriter, type StreamLane } from '../../capture/event-writer.ts';
 import type { Outbox } from '../../capture/outbox.ts';
-import { NULL_CELL, type RowCodec } from '../../capture/row-codec.ts';
+import type { RowCodec } from '../../capture/row-codec.ts';
 import type { SourceOpenOptions } from '../../spi/source.ts';
 import { isTransactional, streamGone, tablesNamed, type TableFacts } from './catalog.ts';
 import type { CellPlan } from './column-types.ts';
@@ -19,6 +19,7 @@ import {
 import { RowQuery } from './row-query.ts';
 import { quoteIdentifier, type SideSession } from './session.ts';
 import { compileTextShape } from './shapes.ts';
+import { forgetNoDays, fromTable, printedColumns } from './text-rows.ts';
 
 /** Share of the longest Kafka transaction after which an unfinished copy commits in between. */
 const COMMIT_SHARE = 0.6;
@@ -158,13 +159,10 @@ export class Snapshot {
   ): Promise<void> {
     const { plan } = this;
     let rows = 0;
-    await (this.reader as RowQuery).run(selectOf(table), table.columns.length, {
+    const select = `SELECT ${printedColumns(table).join(', ')} FROM ${fromTable(table)}`;
+    await (this.reader as RowQuery).run(select, table.columns.length, {
       row: (bytes, spans, length) => {
-        plans.forEach(({ noDay }, i) => {
-          const start = spans[i * 2] as number;
-          if (noDay === null || start < 0) return;
-          if (noDay(bytes, start, spans[i * 2 + 1] as number)) spans[i * 2] = NULL_CELL;
-        });
+        forgetNoDays(plans, bytes, spans);
         plan.writer.change(lane, codec, OP_READ, bytes, null, spans, 0, length);
         plan.writer.settle();
         rows++;
@@ -207,14 +205,4 @@ export class Snapshot {
     this.committing = null;
     this.transactionStarted = Date.now();
   }
-}
-
-/** FLOAT is printed with six digits, DOUBLE(M,D) with D behind the point: as products they are exact. */
-function selectOf(table: TableFacts): string {
-  const columns = table.columns.map(({ name, dataType }) => {
-    const column = quoteIdentifier(name);
-    return dataType === 'float' || dataType === 'double' ? `${column} * 1e0` : column;
-  });
-  const { namespace, name } = table.stream;
-  return `SELECT ${columns.join(', ')} FROM ${quoteIdentifier(namespace)}.${quoteIdentifier(name)}`;
 }
