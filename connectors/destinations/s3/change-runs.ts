@@ -16,6 +16,12 @@ interface Run {
   readonly starts: Int32Array;
 }
 
+/** Is shown the values of records, where they lie: those without a key, and the others. */
+export interface RecordVisitor {
+  mark(bytes: Buffer, start: number, end: number): void;
+  row(bytes: Buffer, start: number, end: number): void;
+}
+
 /**
  * The changes since a generation, so laid out that those of some keys can be read alone: runs of a
  * few megabytes, each ordered by the keys' hash slots, on the local disk but for the last.
@@ -35,17 +41,15 @@ export class ChangeRuns {
     this.path = path;
   }
 
-  /** Takes packed records (keyed-chunk.ts); those without a key are passed to `mark`. */
-  add(
-    { bytes, ends }: RecordChunk,
-    mark: (bytes: Buffer, start: number, end: number) => void,
-  ): void {
+  /** Takes packed records (keyed-chunk.ts). */
+  add({ bytes, ends }: RecordChunk, visit: RecordVisitor): void {
     const chunk = Buffer.from(bytes);
     let start = 0;
     for (let i = 0; i < ends.length; i++) {
       const record = keyedRecordAt(chunk, start);
-      if (record.keyStart === -1 && record.valueStart !== -1) {
-        mark(chunk, record.valueStart, record.valueEnd);
+      if (record.valueStart !== -1) {
+        const see = record.keyStart === -1 ? visit.mark : visit.row;
+        see(chunk, record.valueStart, record.valueEnd);
       }
       start = ends[i] as number;
     }

@@ -3,6 +3,7 @@ import { parentPort } from 'node:worker_threads';
 import type { ChangeSchema } from '../../../schemas/envelope/change-decoder.ts';
 import type { FromEncoder, ToEncoder } from './encoder-messages.ts';
 import { spoolError } from './errors.ts';
+import { FieldSearch } from './field-search.ts';
 import { KeyedSpool } from './keyed-spool.ts';
 import { SpoolBuilder } from './spool-builder.ts';
 
@@ -20,6 +21,12 @@ function handle(message: ToEncoder): void {
       return;
     case 'open':
       spools.set(message.spec.id, new SpoolBuilder(message.spec, schemas));
+      return;
+    case 'widen':
+      spools.get(message.spool)?.widen(message.columns);
+      return;
+    case 'find':
+      find(message);
       return;
     case 'open-keyed':
       keyedSpools.set(message.spec.id, new KeyedSpool(message.spec, schemas));
@@ -57,6 +64,18 @@ function fail(id: number, error: unknown): void {
   const { code, message: text, details } = spoolError(error);
   answer({ type: 'failed', spool: id, code, message: text, details });
   discard(id);
+}
+
+function find({ spool, chunk, columns }: Extract<ToEncoder, { type: 'find' }>): void {
+  try {
+    const search = new FieldSearch(columns, schemas);
+    search.chunk(chunk);
+    const { found: fields } = search;
+    const back: FromEncoder = { type: 'found', spool, search: { chunk, fields } };
+    parentPort?.postMessage(back, [chunk.bytes, chunk.ends.buffer, chunk.offsets.buffer]);
+  } catch (error) {
+    fail(spool, error);
+  }
 }
 
 function build(message: Extract<ToEncoder, { type: 'records' | 'seal' }>): void {

@@ -1,7 +1,8 @@
 import { Worker } from 'node:worker_threads';
 import { PipelineError } from '../../../core/errors/pipeline-error.ts';
 import type { ChangeSchema } from '../../../schemas/envelope/change-decoder.ts';
-import type { FromEncoder, ToEncoder } from './encoder-messages.ts';
+import type { FromEncoder, Searched, ToEncoder } from './encoder-messages.ts';
+import type { FileColumn } from './file-columns.ts';
 import type { KeyedContent, KeyedSpoolSpec } from './keyed-spool.ts';
 import type { Merged, MergeSpec } from './key-merge.ts';
 import type { RecordChunk, SpooledFile, SpoolSpec } from './spool-builder.ts';
@@ -75,6 +76,26 @@ export class Encoder {
     return spool;
   }
 
+  /** Columns are added to a spool of which no row group was written. */
+  widen(spool: Spool, columns: readonly FileColumn[]): void {
+    this.post({ type: 'widen', spool: spool.id, columns });
+  }
+
+  /** Looks for fields of JSON documents that the columns lack. The chunk's buffers are transferred;
+   * the answer has them. */
+  async findFields(
+    chunk: RecordChunk,
+    columns: readonly FileColumn[],
+    schemas: Iterable<ChangeSchema>,
+  ): Promise<Searched> {
+    this.postSchemas(schemas);
+    return new Promise((resolve, reject) => {
+      const id = this.nextId++;
+      this.questions.set(id, { resolve, reject });
+      this.post({ type: 'find', spool: id, chunk, columns }, buffersOf(chunk));
+    });
+  }
+
   /** Resolves when a chunk may be appended; at once while the thread keeps up. */
   async room(): Promise<void> {
     while (this.inFlight >= this.maxInFlight) {
@@ -84,18 +105,18 @@ export class Encoder {
 
   /** Hands a chunk over; its buffers are transferred and must not be touched any more. */
   append(spool: Spool, chunk: RecordChunk, schemas: Iterable<ChangeSchema>): void {
+    this.postSchemas(schemas);
+    this.inFlight += chunk.bytes.byteLength;
+    spool.sentBytes += chunk.bytes.byteLength;
+    this.post({ type: 'records', spool: spool.id, chunk }, buffersOf(chunk));
+  }
+
+  private postSchemas(schemas: Iterable<ChangeSchema>): void {
     for (const schema of schemas) {
       if (this.knownSchemas.has(schema.id)) continue;
       this.knownSchemas.add(schema.id);
       this.post({ type: 'schema', schema });
     }
-    this.inFlight += chunk.bytes.byteLength;
-    spool.sentBytes += chunk.bytes.byteLength;
-    this.post({ type: 'records', spool: spool.id, chunk }, [
-      chunk.bytes,
-      chunk.ends.buffer,
-      chunk.offsets.buffer,
-    ]);
   }
 
   /** Finishes the files of a spool. They are the caller's from then on. */
@@ -165,6 +186,9 @@ export class Encoder {
         }
         this.wakeRoomWaiters();
         return;
+      case 'found':
+        this.answer(message.spool, message.search);
+        return;
       case 'sealed':
         this.answer(message.spool, message.files);
         this.spools.delete(message.spool);
@@ -198,7 +222,7 @@ export class Encoder {
     const error = new PipelineError('SNK_ENCODER_LOST', 'the thread that builds files ended', {
       cause,
     });
-    for (const id of [...this.spools.keys()]) this.fail(id, error);
+    for (const id of [...this.spools.keys(), ...this.questions.keys()]) this.fail(id, error);
     this.wakeRoomWaiters();
   }
 
@@ -207,4 +231,8 @@ export class Encoder {
     this.roomWaiters = [];
     for (const wake of waiters) wake();
   }
+}
+
+function buffersOf({ bytes, ends, offsets }: RecordChunk): ArrayBuffer[] {
+  return [bytes, ends.buffer, offsets.buffer];
 }

@@ -1,6 +1,7 @@
 import { PipelineError } from '../../../core/errors/pipeline-error.ts';
 import type { ColumnType } from '../../../schemas/values/column-type.ts';
 import type { Column } from '../../../schemas/envelope/stream-schema.ts';
+import { fieldName, type FieldForm, type FoundField } from './json-fields.ts';
 
 /**
  * The columns of a stream's Parquet files. Readers of a folder disagree about a column that changes
@@ -29,6 +30,10 @@ export interface FileColumn {
   readonly form: FileForm;
   /** decimal only. */
   readonly scale?: number;
+  /** Of a column for a field of JSON documents (json-fields.ts): where it is in those of `source`. */
+  readonly path?: readonly string[];
+  /** Of a field's second column: the form of its first one, which cannot hold what is here. */
+  readonly rest?: FieldForm;
   /** Of a column that was added later: what rows of before have in it. For one row per key alone; in
    * a history of changes the column was not there. */
   readonly initial?: { readonly type: ColumnType; readonly avro: string };
@@ -101,12 +106,10 @@ export function withColumns(
   known: readonly FileColumn[],
   columns: readonly Column[],
 ): readonly FileColumn[] {
-  const bySource = new Map(known.map((column) => [column.source, column]));
+  const whole = known.filter(({ path }) => path === undefined);
+  const bySource = new Map(whole.map((column) => [column.source, column]));
   const added: FileColumn[] = [];
-  // Compared without case: most readers of Parquet do not tell `Id` from `id`.
-  const taken = new Set(
-    [...CHANGE_COLUMNS, KEY_COLUMN, ...known].map(({ name }) => name.toLowerCase()),
-  );
+  const taken = takenNames(known);
   for (const { name: source, type, initial } of columns) {
     const { form, scale } = fileForm(type);
     const before = bySource.get(source);
@@ -124,6 +127,44 @@ export function withColumns(
     }
   }
   return added.length === 0 ? known : [...known, ...added];
+}
+
+/** `known` with columns for the fields that it lacks behind; `known` itself when it lacks none. */
+export function withFields(
+  known: readonly FileColumn[],
+  fields: readonly FoundField[],
+): readonly FileColumn[] {
+  const keyOf = (source: string, path: readonly string[], isRest: boolean): string =>
+    JSON.stringify([source, path, isRest]);
+  const present = new Set(
+    known.map(({ source, path, rest }) => keyOf(source, path ?? [], rest !== undefined)),
+  );
+  const initials = new Map(
+    known.filter(({ path }) => path === undefined).map(({ source, initial }) => [source, initial]),
+  );
+  const taken = takenNames(known);
+  const added: FileColumn[] = [];
+  for (const { source, path, form, isRest } of fields) {
+    const key = keyOf(source, path, isRest);
+    if (present.has(key)) continue;
+    present.add(key);
+    const base = fieldName(source, path);
+    const initial = initials.get(source);
+    added.push({
+      source,
+      name: freeName(isRest ? `${base}_text` : base, taken),
+      form: isRest ? 'text' : form,
+      path,
+      ...(isRest ? { rest: form } : {}),
+      ...(initial === undefined ? {} : { initial }),
+    });
+  }
+  return added.length === 0 ? known : [...known, ...added];
+}
+
+/** Compared without case: most readers of Parquet do not tell `Id` from `id`. */
+function takenNames(known: readonly FileColumn[]): Set<string> {
+  return new Set([...CHANGE_COLUMNS, KEY_COLUMN, ...known].map(({ name }) => name.toLowerCase()));
 }
 
 function freeName(source: string, taken: Set<string>): string {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { PipelineError } from '../../../core/errors/pipeline-error.ts';
 import { fileLayout } from './file-layout.ts';
 import type { Spool } from './encoder.ts';
-import type { FileColumn } from './file-columns.ts';
+import { withFields, type FileColumn } from './file-columns.ts';
 import type { Generation, GenerationContent, GenerationFile } from './generation-chain.ts';
 import type { Draft, GenerationStore } from './generation-store.ts';
 import { SLOTS } from './hash-slots.ts';
@@ -46,8 +46,10 @@ export class GenerationMerge {
   }
 
   private async build(sealed: SealedChanges): Promise<GenerationContent> {
-    const { spool, columns, offsets } = sealed;
+    const { spool, offsets } = sealed;
     const content = await this.context.encoder.sealKeyed(spool);
+    const columns = withFields(sealed.columns, content.fields);
+    const wide = { ...sealed, columns };
     const draft = this.store.draft();
     const before = this.store.newest;
     const isWider = before !== null && columns.length > before.columns.length;
@@ -59,11 +61,11 @@ export class GenerationMerge {
         files.push(part);
         continue;
       }
-      const merged = await this.mergeStretch(sealed, part, draft);
+      const merged = await this.mergeStretch(wide, part, draft);
       files.push(...merged.files);
       source = span(source, merged.source);
     }
-    if (files.length === 0) files.push(...(await this.emptyFile(sealed, draft)));
+    if (files.length === 0) files.push(...(await this.emptyFile(wide, draft)));
     return { id: draft.id, offsets, source, columns, files };
   }
 

@@ -104,9 +104,10 @@ export class KeyedPartition implements Partition {
   }
 
   private openSpool(): Spool {
-    const { encoder, spoolFolder } = this.context;
+    const { encoder, spoolFolder, settings } = this.context;
     const path = join(spoolFolder, randomUUID());
-    return encoder.openKeyed({ path, idHash: rowIdHash(this.target) });
+    const columns = settings.flatten ? this.schemas.columns : null;
+    return encoder.openKeyed({ path, idHash: rowIdHash(this.target), columns });
   }
 
   /** Enough to be worth reading half of what is published: a first copy of many rows is then not
@@ -147,6 +148,7 @@ export class KeyedPartition implements Partition {
     const started = Date.now();
     await this.merge.run(sealed);
     this.durable = next;
+    this.schemas.goOnFrom(sealed.generation?.columns ?? []);
     this.context.encoder.discard(sealed.spool);
     // A large stream is not merged all the time: half of it is the machine's for other work.
     const now = Date.now();

@@ -5,6 +5,9 @@ import {
 } from '../../../schemas/envelope/change-decoder.ts';
 import { schemaIdAt } from '../../../schemas/envelope/record-view.ts';
 import { ChangeRuns } from './change-runs.ts';
+import { FieldSearch } from './field-search.ts';
+import type { FileColumn } from './file-columns.ts';
+import type { FoundField } from './json-fields.ts';
 import { KeyMerge, type Merged, type MergeSpec } from './key-merge.ts';
 import { laterOf, positionOf, type Position } from './position.ts';
 import type { RecordChunk } from './spool-builder.ts';
@@ -15,6 +18,8 @@ export interface KeyedSpoolSpec {
   readonly path: string;
   /** Hash that names topic and partition in row ids. */
   readonly idHash: string;
+  /** Look for fields of JSON documents that these columns lack; null to look for none. */
+  readonly columns: readonly FileColumn[] | null;
 }
 
 /** What a spool that takes no more records holds. */
@@ -23,6 +28,8 @@ export interface KeyedContent {
   readonly slotBytes: Float64Array;
   /** The stream was emptied among them. */
   readonly truncated: boolean;
+  /** What no column was known for when the spool was opened. */
+  readonly fields: readonly FoundField[];
 }
 
 /** The changes of one partition since its last generation, waiting to be merged into the next. */
@@ -32,15 +39,20 @@ export class KeyedSpool {
   private readonly runs: ChangeRuns;
   private readonly change = new ChangeCursor();
   private truncate: Position | null = null;
+  private readonly search: FieldSearch | null;
 
   constructor(spec: KeyedSpoolSpec, schemas: ReadonlyMap<number, ChangeSchema>) {
     this.spec = spec;
+    this.search = spec.columns === null ? null : new FieldSearch(spec.columns, schemas);
     this.schemas = schemas;
     this.runs = new ChangeRuns(spec.path);
   }
 
   add(chunk: RecordChunk): void {
-    this.runs.add(chunk, (bytes, start, end) => this.mark(bytes, start, end));
+    this.runs.add(chunk, {
+      mark: (bytes, start, end) => this.mark(bytes, start, end),
+      row: (bytes, start, end) => this.search?.value(bytes, start, end),
+    });
   }
 
   private mark(bytes: Buffer, start: number, end: number): void {
@@ -56,7 +68,8 @@ export class KeyedSpool {
 
   seal(): KeyedContent {
     this.runs.seal();
-    return { slotBytes: this.runs.slotBytes(), truncated: this.truncate !== null };
+    const fields = this.search?.found ?? [];
+    return { slotBytes: this.runs.slotBytes(), truncated: this.truncate !== null, fields };
   }
 
   merge(spec: MergeSpec): Promise<Merged> {

@@ -52,6 +52,13 @@ export class PartitionSchemas {
     if (latest !== null) this.add(latest.value);
   }
 
+  /** The files have these columns now: their names stand, and what was met since comes behind. */
+  goOnFrom(columns: readonly FileColumn[]): void {
+    this.columns = columns;
+    for (const schema of this.met.values())
+      this.columns = withColumns(this.columns, schema.columns);
+  }
+
   private add(schema: ChangeSchema): void {
     this.columns = withColumns(this.columns, schema.columns);
     this.met.set(schema.id, schema);

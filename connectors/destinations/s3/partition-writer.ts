@@ -8,13 +8,14 @@ import { AgeTimer } from './age-timer.ts';
 import { BackgroundWork } from './background-work.ts';
 import type { Claim } from './claim-chain.ts';
 import type { Spool } from './encoder.ts';
-import { withColumns, type FileColumn } from './file-columns.ts';
+import { hasDocuments } from './field-search.ts';
+import { withColumns, withFields, type FileColumn } from './file-columns.ts';
 import { fileLayout } from './file-layout.ts';
 import type { Partition } from './partition.ts';
 import { PartitionSchemas } from './partition-schemas.ts';
 import { RangeDelivery, type SealedRange, type WriterContext } from './range-delivery.ts';
 import { chunkEnd, indexAtOffset, indexOfNewSchema, packChunk } from './record-run.ts';
-import type { FileLayout } from './spool-builder.ts';
+import type { FileLayout, RecordChunk } from './spool-builder.ts';
 
 /** Date folders that one range may have open. */
 const MAX_FOLDERS = 32;
@@ -39,6 +40,8 @@ export class PartitionWriter implements Partition {
   private rows = 0;
   private spool: Spool | null = null;
   private columns: readonly FileColumn[] = [];
+  /** What the open range's files are built by; a found claim has fixed it. */
+  private layout: FileLayout;
   /** Schemas whose columns are all among `columns`. */
   private known = new Map<number, ChangeSchema>();
   /** An unfinished claim that was found: the open range is exactly its range. */
@@ -57,6 +60,7 @@ export class PartitionWriter implements Partition {
     this.delivery = new RangeDelivery(target, context);
     this.schemas = new PartitionSchemas(target, context.schemas);
     this.background = new BackgroundWork(context.signal);
+    this.layout = fileLayout([], context.settings);
   }
 
   /** Follows the claims to their end. Answers the first offset to read: the start of a claim that was
@@ -104,14 +108,15 @@ export class PartitionWriter implements Partition {
       await this.meetSchema(records, i);
       return i;
     }
-    this.hand(records, i, end);
+    await this.hand(records, i, end);
     if (this.isDue()) await this.rotate();
     return end;
   }
 
-  private hand(records: RecordView, from: number, to: number): void {
-    const chunk = packChunk(records, from, to);
-    if (chunk !== null) {
+  private async hand(records: RecordView, from: number, to: number): Promise<void> {
+    const packed = packChunk(records, from, to);
+    if (packed !== null) {
+      const chunk = await this.meetFields(packed);
       this.spool ??= this.openSpool();
       if (this.spool.failure !== null) throw this.spool.failure;
       this.rows += chunk.ends.length;
@@ -135,15 +140,33 @@ export class PartitionWriter implements Partition {
     this.known.set(schema.id, schema);
   }
 
+  /** Fields of documents that have no column yet get one. Files that have a row group already lack it
+   * and end; so many new fields make no small files. */
+  private async meetFields(packed: RecordChunk): Promise<RecordChunk> {
+    const { encoder, settings } = this.context;
+    const known = [...this.known.values()];
+    // The columns of a found claim are fixed.
+    if (!settings.flatten || this.found !== null || !hasDocuments(known)) return packed;
+    const { chunk, fields } = await encoder.findFields(packed, this.columns, known);
+    if (fields.length === 0) return chunk;
+    if ((this.spool?.encodedBytes ?? 0) > 0) await this.rotate();
+    this.columns = withFields(this.columns, fields);
+    if (this.spool !== null) {
+      this.layout = { ...this.layout, columns: this.columns };
+      encoder.widen(this.spool, this.columns);
+    }
+    return chunk;
+  }
+
   private openSpool(): Spool {
     const { encoder, spoolFolder } = this.context;
     const path = join(spoolFolder, randomUUID());
-    return encoder.open({ path, idHash: this.delivery.idHash, layout: this.layout() });
+    this.layout = this.found?.layout ?? this.emptyLayout();
+    return encoder.open({ path, idHash: this.delivery.idHash, layout: this.layout });
   }
 
-  /** What the open range's files are built by; a found claim has fixed it. */
-  private layout(): FileLayout {
-    if (this.found !== null) return this.found.layout;
+  /** Of files that have no row yet. */
+  private emptyLayout(): FileLayout {
     return fileLayout(this.columns, this.context.settings);
   }
 
@@ -177,7 +200,7 @@ export class PartitionWriter implements Partition {
     const sealed: SealedRange = {
       first: this.first,
       end: next,
-      layout: this.layout(),
+      layout: found?.layout ?? (this.spool === null ? this.emptyLayout() : this.layout),
       spool: this.spool,
       files: null,
       claim: found,

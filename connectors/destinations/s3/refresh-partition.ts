@@ -11,6 +11,8 @@ import { schemaIdAt, type RecordView } from '../../../schemas/envelope/record-vi
 import type { ChangeBatch, PartitionTarget } from '../../spi/destination.ts';
 import type { Spool } from './encoder.ts';
 import { fileLayout } from './file-layout.ts';
+import { hasDocuments } from './field-search.ts';
+import { withFields } from './file-columns.ts';
 import type { Generation, GenerationFile } from './generation-chain.ts';
 import { GenerationStore, type Draft } from './generation-store.ts';
 import { SLOTS } from './hash-slots.ts';
@@ -21,6 +23,7 @@ import { positionOf, positionText, type Position } from './position.ts';
 import type { WriterContext } from './range-delivery.ts';
 import { chunkEnd, indexAtOffset, indexOfMark, packChunk } from './record-run.ts';
 import { fileHash } from './slot-files.ts';
+import type { RecordChunk } from './spool-builder.ts';
 
 /** A full refresh between its begin mark and its end mark: its files are uploaded as they fill, and
  * nobody sees them before the end mark. */
@@ -126,13 +129,27 @@ export class RefreshPartition implements Partition {
     for (let i = from; i < to;) {
       await encoder.room();
       const end = chunkEnd(records, i, to);
-      const chunk = packChunk(records, i, end);
+      const packed = packChunk(records, i, end);
+      const chunk = packed === null ? null : await this.meetFields(packed);
       this.spool ??= this.openSpool();
       if (this.spool.failure !== null) throw this.spool.failure;
       if (chunk !== null) encoder.append(this.spool, chunk, this.schemas.known());
       if (this.spool.encodedBytes >= settings.rotateBytes) await this.endFile();
       i = end;
     }
+  }
+
+  private async meetFields(packed: RecordChunk): Promise<RecordChunk> {
+    const { encoder, settings } = this.context;
+    const known = [...this.schemas.known()];
+    if (!settings.flatten || !hasDocuments(known)) return packed;
+    const { chunk, fields } = await encoder.findFields(packed, this.schemas.columns, known);
+    if (fields.length === 0) return chunk;
+    if ((this.spool?.encodedBytes ?? 0) > 0) await this.endFile();
+    this.schemas.columns = withFields(this.schemas.columns, fields);
+    this.width = this.schemas.columns.length;
+    if (this.spool !== null) encoder.widen(this.spool, this.schemas.columns);
+    return chunk;
   }
 
   private openSpool(keepEmpty = false): Spool {

@@ -6,6 +6,7 @@ import {
   type ChangeSchema,
 } from '../../../schemas/envelope/change-decoder.ts';
 import { cellReader, cellText, joinHalves, type CellReader } from './cell-readers.ts';
+import { DocumentReader, fieldReader } from './json-fields.ts';
 import { KIND_IN_AVRO, type ColumnType } from '../../../schemas/values/column-type.ts';
 import { CHANGE_COLUMNS, type FileColumn } from './file-columns.ts';
 import type { FileValue } from './parquet-file.ts';
@@ -28,14 +29,27 @@ export function projectionOf(
 ): Projection {
   const indexBySource = new Map(schema.columns.map(({ name }, index) => [name, index]));
   const cells = Int32Array.from(columns, ({ source }) => indexBySource.get(source) ?? -1);
+  const documents = new Map<string, DocumentReader>();
   const readers = columns.map((column, index) => {
     const type = schema.columns[cells[index] as number]?.type;
-    return type === undefined ? nothing : cellReader(type, column);
+    return type === undefined ? nothing : readerOf(type, column, documents);
   });
   return { schema, cells, readers, absent };
 }
 
 const nothing: CellReader = () => null;
+
+function readerOf(
+  type: ColumnType,
+  column: FileColumn,
+  documents: Map<string, DocumentReader>,
+): CellReader {
+  if (column.path === undefined) return cellReader(type, column);
+  if (type.kind !== 'json') return nothing;
+  const reader = documents.get(column.source) ?? new DocumentReader();
+  documents.set(column.source, reader);
+  return fieldReader(column, reader);
+}
 
 /** What the rows of a schema without a column have in it, per column: see InitialValue. */
 export function initialValues(columns: readonly FileColumn[]): FileValue[] {
@@ -44,7 +58,7 @@ export function initialValues(columns: readonly FileColumn[]): FileValue[] {
     if (initial === undefined) return null;
     const bytes = Buffer.from(initial.avro, 'base64');
     const start = hasLength(initial.type) ? lengthBytes(bytes) : 0;
-    return cellReader(initial.type, column)(bytes, start, bytes.length) ?? null;
+    return readerOf(initial.type, column, new Map())(bytes, start, bytes.length) ?? null;
   });
 }
 

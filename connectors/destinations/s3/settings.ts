@@ -20,6 +20,8 @@ export interface S3Settings {
   readonly pathFormat: string | null;
   readonly fileNamePattern: string | null;
   readonly codec: Codec;
+  /** Fields of JSON documents have columns of their own. */
+  readonly flatten: boolean;
   readonly rotateBytes: number;
   readonly rotateRows: number;
   readonly rotateMs: number;
@@ -91,6 +93,7 @@ export function readSettings(config: Record<string, unknown>): S3Settings {
     pathFormat: text(fields, 's3_path_format') || null,
     fileNamePattern: text(fields, 'file_name_pattern') || null,
     codec: readCodec(format, problems),
+    flatten: readFlattening(format, problems),
     rotateBytes: positive(format, 'block_size_mb', 128, problems) * 1024 * 1024,
     pageBytes: positive(format, 'page_size_kb', 1024, problems) * 1024,
     rotateRows: positive(fields, 'rotation_rows', 250_000, problems),
@@ -142,6 +145,20 @@ function readCodec(format: Fields, problems: string[]): Codec {
     problems.push(`compression_codec ${name} is not supported: use one of ${CODECS.join(', ')}`);
   }
   return codec ?? 'UNCOMPRESSED';
+}
+
+/** A text, or an object around it, as Airbyte has it for its formats of lines. */
+function readFlattening(format: Fields, problems: string[]): boolean {
+  const given = format['flattening'];
+  const name =
+    typeof given === 'object' && given !== null
+      ? text(withPlainNames(given), 'flattening_type')
+      : text(format, 'flattening');
+  if (name === '' || /^root level flattening$/i.test(name)) return true;
+  if (!/^no flattening$/i.test(name)) {
+    problems.push(`flattening ${name} is not known: use Root level flattening or No flattening`);
+  }
+  return false;
 }
 
 function readPartitionBy(fields: Fields, problems: string[]): PartitionBy {

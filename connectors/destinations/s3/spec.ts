@@ -71,6 +71,14 @@ export const spec: ConnectorSpec = {
             default: 'SNAPPY',
           },
           block_size_mb: { title: 'Block Size (MB)', type: 'integer', default: 128 },
+          flattening: {
+            title: 'Flattening',
+            description:
+              'Root level flattening: fields of JSON columns are columns of their own too (contact_email beside contact).',
+            type: 'string',
+            enum: ['Root level flattening', 'No flattening'],
+            default: 'Root level flattening',
+          },
           page_size_kb: { title: 'Page Size (KB)', type: 'integer', default: 1024 },
         },
       },

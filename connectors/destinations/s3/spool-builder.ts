@@ -80,6 +80,7 @@ interface OpenFile {
  */
 export class SpoolBuilder {
   private readonly spec: SpoolSpec;
+  private columns: readonly FileColumn[];
   private readonly files = new Map<number, OpenFile>();
   private readonly projections = new Map<number, Projection>();
   private readonly ids: RowIds;
@@ -88,8 +89,15 @@ export class SpoolBuilder {
 
   constructor(spec: SpoolSpec, schemas: ReadonlyMap<number, ChangeSchema>) {
     this.spec = spec;
+    this.columns = spec.layout.columns;
     this.schemas = schemas;
     this.ids = new RowIds(spec.idHash);
+  }
+
+  /** To be called before the first row group is written. */
+  widen(columns: readonly FileColumn[]): void {
+    this.columns = columns;
+    this.projections.clear();
   }
 
   add({ bytes: buffer, ends, offsets }: RecordChunk): void {
@@ -127,7 +135,7 @@ export class SpoolBuilder {
       if (schema === undefined) {
         throw new PipelineError('EVT_UNDECODABLE', `a record names the unknown schema ${id}`);
       }
-      projection = projectionOf(schema, this.spec.layout.columns);
+      projection = projectionOf(schema, this.columns);
       this.projections.set(id, projection);
     }
     return projection;
@@ -149,7 +157,7 @@ export class SpoolBuilder {
   }
 
   private writeGroup(open: OpenFile): void {
-    const { columns } = this.spec.layout;
+    const { columns } = this;
     const { waiting } = open;
     open.waiting = new WaitingRecords();
     const group = new RowGroup(columns, this.ids);
@@ -167,8 +175,8 @@ export class SpoolBuilder {
   }
 
   private newFile(path: string): ParquetFile {
-    const { columns, codec, pageBytes } = this.spec.layout;
-    return new HyparquetFile(path, [...columns, ...CHANGE_COLUMNS], codec, pageBytes);
+    const { codec, pageBytes } = this.spec.layout;
+    return new HyparquetFile(path, [...this.columns, ...CHANGE_COLUMNS], codec, pageBytes);
   }
 
   /** Bytes written to files so far. */

@@ -22,7 +22,7 @@ export async function readPublished(
   sql: string,
 ): Promise<unknown[][]> {
   await database.run(WAY_IN.replaceAll('ROOT', root).replaceAll('FOLDER', folder));
-  const table = "read_parquet(getvariable('files'))";
+  const table = "read_parquet(getvariable('files'), union_by_name = true)";
   return (await database.runAndReadAll(sql.replaceAll('ROWS', table))).getRows();
 }
 

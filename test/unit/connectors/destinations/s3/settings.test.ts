@@ -85,3 +85,13 @@ test('a folder as the store; what would lead out of it is refused', () => {
   expect(() => readSettings({ ...config, s3_endpoint: 'file://srv' })).toThrow('file:///');
   expect(() => readSettings({ ...config, s3_bucket_path: 'a/../../b' })).toThrow('s3_bucket_path');
 });
+
+test("flattening in the guide's words, as text or as Airbyte's object", () => {
+  const flatten = (flattening?: unknown): boolean =>
+    readSettings({ s3_bucket_name: 'b', format: { format_type: 'Parquet', flattening } }).flatten;
+  expect(flatten()).toBe(true);
+  expect(flatten('Root level flattening')).toBe(true);
+  expect(flatten('No flattening')).toBe(false);
+  expect(flatten({ flattening_type: 'No flattening' })).toBe(false);
+  expect(() => flatten('deep')).toThrow(/flattening deep/);
+});
