@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Database, Queryable } from './database.ts';
 import { cancelOpenJob } from './job-changes.ts';
+import { queryMany } from './many-rows.ts';
 import type { Sealer } from './sealer.ts';
 import { notFound } from './workspaces.ts';
 
@@ -104,7 +105,8 @@ export class Actors {
   }
 
   private async select(where: string, params: readonly unknown[]): Promise<Actor[]> {
-    const rows = await this.database.query<Actor>(
+    const rows = await queryMany<Actor>(
+      this.database,
       `SELECT ${COLUMNS} FROM headrace.actor WHERE ${where} ORDER BY created_at, id`,
       params,
     );

@@ -4,6 +4,7 @@ import type { ConnectionDocument, ConnectionStatus } from './connection-document
 import type { Database } from './database.ts';
 import { recordEvent } from './events.ts';
 import { cancelOpenJob } from './job-changes.ts';
+import { queryMany } from './many-rows.ts';
 import { notFound } from './workspaces.ts';
 
 export interface Connection {
@@ -67,7 +68,8 @@ export class Connections {
 
   /** Without deprecated ones. */
   list(workspaceId: string): Promise<Connection[]> {
-    return this.database.query<Connection>(
+    return queryMany<Connection>(
+      this.database,
       `SELECT ${COLUMNS} FROM headrace.connection
        WHERE workspace_id = $1 AND status <> 'deprecated' ORDER BY created_at, id`,
       [workspaceId],
@@ -75,7 +77,8 @@ export class Connections {
   }
 
   listAll(workspaceId: string): Promise<Connection[]> {
-    return this.database.query<Connection>(
+    return queryMany<Connection>(
+      this.database,
       `SELECT ${COLUMNS} FROM headrace.connection WHERE workspace_id = $1 ORDER BY created_at, id`,
       [workspaceId],
     );

@@ -13,6 +13,7 @@ import {
   OPEN,
   pruneJobs,
 } from './job-changes.ts';
+import { queryMany } from './many-rows.ts';
 import { notFound } from './workspaces.ts';
 
 export type JobStatus = 'pending' | 'running' | 'incomplete' | 'failed' | 'succeeded' | 'cancelled';
@@ -169,10 +170,13 @@ export class Jobs {
       filter.createdTo ?? Number.MAX_SAFE_INTEGER,
     ];
     const order = filter.oldestFirst === true ? 'ASC' : 'DESC';
-    const jobs = await this.database.query<Job>(
+    const jobs = await queryMany<Job>(
+      this.database,
       `SELECT ${JOB} FROM headrace.job WHERE ${where} ORDER BY id ${order} LIMIT $6 OFFSET $7`,
       [...match, filter.limit, filter.offset],
     );
+    const isLastPage = jobs.length > 0 && jobs.length < filter.limit;
+    if (isLastPage) return { jobs, total: filter.offset + jobs.length };
     const [count] = await this.database.query<{ total: number }>(
       `SELECT count(*)::int AS total FROM headrace.job WHERE ${where}`,
       match,
@@ -186,9 +190,20 @@ export class Jobs {
     return jobs[0] ?? null;
   }
 
+  /** The newest job of each of these connections; one that never ran has none. */
+  newest(connectionIds: readonly string[]): Promise<Job[]> {
+    return queryMany<Job>(
+      this.database,
+      `SELECT DISTINCT ON (connection_id) ${JOB} FROM headrace.job
+       WHERE connection_id = ANY($1::uuid[]) ORDER BY connection_id, id DESC`,
+      [connectionIds],
+    );
+  }
+
   /** In order of job and attempt. */
   attempts(jobIds: readonly number[]): Promise<Attempt[]> {
-    return this.database.query<Attempt>(
+    return queryMany<Attempt>(
+      this.database,
       `SELECT ${ATTEMPT} FROM headrace.attempt WHERE job_id = ANY($1::bigint[])
        ORDER BY job_id, number`,
       [jobIds],

@@ -175,7 +175,7 @@ export class ActorCalls {
     return this.context.store.actors.getLive(this.kind, id);
   }
 
-  async read(actor: Actor): Promise<object> {
+  async read(actor: Actor): Promise<Record<string, unknown>> {
     const { spec } = await this.shelf.load(actor.connector);
     return {
       [`${this.kind}DefinitionId`]: actor.definitionId,
@@ -242,7 +242,7 @@ export async function actorRead(
   id: string,
 ): Promise<Record<string, unknown>> {
   const actor = await context.store.actors.get(kind, id);
-  return (await new ActorCalls(kind, context).read(actor)) as Record<string, unknown>;
+  return new ActorCalls(kind, context).read(actor);
 }
 
 /** A failed discovery is an answer of 200 without a catalog. */

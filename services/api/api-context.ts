@@ -7,6 +7,7 @@ import { DEFAULT_WORKSPACE_ID } from '../../core/store/workspaces.ts';
 import type { Store } from '../../core/store/store.ts';
 import { CATALOG_LIMIT_BYTES } from './http-server.ts';
 import { bodyReader } from './request-body.ts';
+import { SharedReads } from './shared-reads.ts';
 
 /** What the routes of the configuration API work with. */
 export interface ApiContext {
@@ -33,6 +34,22 @@ export function addCall<S extends TSchema>(
       return result === undefined ? reply.code(204).send() : reply.send(result);
     },
   );
+}
+
+/** A call that only reads and is made by many at once: lists that dashboards ask for. */
+export function addSharedCall<S extends TSchema>(
+  app: FastifyInstance,
+  path: string,
+  request: S,
+  answer: (body: Static<S>) => Promise<object>,
+): void {
+  const read = bodyReader(request);
+  const reads = new SharedReads();
+  app.post(`/api/v1/${path}`, { config: { body: request } }, async (incoming, reply) => {
+    const body = read(incoming.body);
+    const text = await reads.read(JSON.stringify(body), () => answer(body));
+    return reply.type('application/json; charset=utf-8').send(text);
+  });
 }
 
 /** More room for a body whose shape has a catalog. */

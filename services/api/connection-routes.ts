@@ -4,7 +4,7 @@ import { PipelineError } from '../../core/errors/pipeline-error.ts';
 import { selectedStreams, type ConnectionDocument } from '../../core/store/connection-document.ts';
 import type { Connection } from '../../core/store/connections.ts';
 import type { Job } from '../../core/store/jobs.ts';
-import { addCall, workspaceId, type ApiContext } from './api-context.ts';
+import { addCall, addSharedCall, workspaceId, type ApiContext } from './api-context.ts';
 import { checkStreams, planStreams } from './connection-plan.ts';
 import {
   ConnectionCreate,
@@ -27,10 +27,15 @@ export function addConnectionRoutes(app: FastifyInstance, context: ApiContext): 
   addCall(app, 'connections/get', ConnectionId, async (body) =>
     connectionRead(await store.connections.get(body.connectionId)),
   );
-  addCall(app, 'connections/list', Type.Object({ workspaceId: WorkspaceRef }), async (body) => {
-    const workspace = await workspaceId(store, body.workspaceId);
-    return { connections: (await store.connections.list(workspace)).map(connectionRead) };
-  });
+  addSharedCall(
+    app,
+    'connections/list',
+    Type.Object({ workspaceId: WorkspaceRef }),
+    async (body) => {
+      const workspace = await workspaceId(store, body.workspaceId);
+      return { connections: (await store.connections.list(workspace)).map(connectionRead) };
+    },
+  );
   addCall(app, 'connections/list_all', Type.Object({ workspaceId: WorkspaceRef }), async (body) => {
     const workspace = await workspaceId(store, body.workspaceId);
     return { connections: (await store.connections.listAll(workspace)).map(connectionRead) };

@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 import Type, { type Static } from 'typebox';
 import { PipelineError } from '../../core/errors/pipeline-error.ts';
-import { addCall, type ApiContext } from './api-context.ts';
+import { addCall, addSharedCall, type ApiContext } from './api-context.ts';
 import { BODY_LIMIT_BYTES, parseJson } from './http-server.ts';
 import { attemptRead, jobInfo, jobRead } from './job-shapes.ts';
 import type { Job } from '../../core/store/jobs.ts';
@@ -43,7 +43,7 @@ export function addJobRoutes(app: FastifyInstance, context: ApiContext): void {
   const { store } = context;
   const find = (body: Static<typeof JobId>) => store.jobs.get(Number(body.id));
   addCall(app, 'jobs/get', JobId, async (body) => jobInfo(store, await find(body)));
-  addCall(app, 'jobs/list', JobList, (body) => list(context, body));
+  addSharedCall(app, 'jobs/list', JobList, (body) => list(context, body));
   addCall(app, 'jobs/cancel', JobId, async (body) => {
     const job = await find(body);
     await store.jobs.cancel(job.id);

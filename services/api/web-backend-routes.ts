@@ -1,8 +1,10 @@
 import type { FastifyInstance } from 'fastify';
-import Type from 'typebox';
+import Type, { type Static } from 'typebox';
+import type { ActorKind } from '../../core/store/actors.ts';
 import type { Connection } from '../../core/store/connections.ts';
-import { actorRead } from './actor-routes.ts';
-import { addCall, workspaceId, type ApiContext } from './api-context.ts';
+import type { Job } from '../../core/store/jobs.ts';
+import { ActorCalls, actorRead } from './actor-routes.ts';
+import { addCall, addSharedCall, workspaceId, type ApiContext } from './api-context.ts';
 import { ConnectionCreate, ConnectionId, ConnectionUpdate } from './connection-requests.ts';
 import { connectionRead, createConnection, updateConnection } from './connection-routes.ts';
 import { InlineOperation, operationRead, savedOperations } from './operation-routes.ts';
@@ -33,15 +35,7 @@ export function addWebBackendRoutes(app: FastifyInstance, context: ApiContext): 
     return whole((await updateConnection(context, change))['connectionId']);
   });
   addCall(app, 'web_backend/connections/get', ConnectionId, (body) => whole(body.connectionId));
-  addCall(app, 'web_backend/connections/list', List, async (body) => {
-    const all = await store.connections.list(await workspaceId(store, body.workspaceId));
-    const asked = all.filter(
-      (each) =>
-        (body.sourceId?.includes(each.sourceId) ?? true) &&
-        (body.destinationId?.includes(each.destinationId) ?? true),
-    );
-    return { connections: await Promise.all(asked.map((each) => listItem(context, each))) };
-  });
+  addSharedCall(app, 'web_backend/connections/list', List, (body) => listed(context, body));
   addCall(app, 'web_backend/check_updates', Type.Object({}), () =>
     Promise.resolve({ sourceDefinitions: 0, destinationDefinitions: 0 }),
   );
@@ -58,7 +52,7 @@ async function wholeRead(context: ApiContext, connection: Connection): Promise<o
     operations: (await context.store.operations.among(connection.document.operationIds)).map(
       operationRead,
     ),
-    ...(await lastJob(context, connection)),
+    ...jobPart((await context.store.jobs.last(connection.id)) ?? undefined),
     schemaChange: 'no_change',
     notifySchemaChanges: connection.document['notifySchemaChanges'] ?? false,
     notifySchemaChangesByEmail: connection.document['notifySchemaChangesByEmail'] ?? false,
@@ -66,34 +60,53 @@ async function wholeRead(context: ApiContext, connection: Connection): Promise<o
   };
 }
 
-async function listItem(context: ApiContext, connection: Connection): Promise<object> {
-  const { connectionId, name, scheduleType, scheduleData, status } = connectionRead(connection);
-  const { connectionConfiguration: _s, ...source } = await actorRead(
-    context,
-    'source',
-    connection.sourceId,
+async function listed(context: ApiContext, asked: Static<typeof List>): Promise<object> {
+  const { store } = context;
+  const workspace = await workspaceId(store, asked.workspaceId);
+  const connections = (await store.connections.list(workspace)).filter(
+    (each) =>
+      (asked.sourceId?.includes(each.sourceId) ?? true) &&
+      (asked.destinationId?.includes(each.destinationId) ?? true),
   );
-  const { connectionConfiguration: _d, ...destination } = await actorRead(
-    context,
-    'destination',
-    connection.destinationId,
-  );
+  const sources = await endsOf(context, 'source', workspace);
+  const destinations = await endsOf(context, 'destination', workspace);
+  const jobs = await store.jobs.newest(connections.map((each) => each.id));
+  const newest = new Map(jobs.map((job) => [job.connectionId, job]));
   return {
-    connectionId,
-    name,
-    scheduleType,
-    ...(scheduleData === undefined ? {} : { scheduleData }),
-    status,
-    source,
-    destination,
-    ...(await lastJob(context, connection)),
-    schemaChange: 'no_change',
+    connections: connections.map((each) => {
+      const { connectionId, name, scheduleType, scheduleData, status } = connectionRead(each);
+      return {
+        connectionId,
+        name,
+        scheduleType,
+        ...(scheduleData === undefined ? {} : { scheduleData }),
+        status,
+        source: sources.get(each.sourceId),
+        destination: destinations.get(each.destinationId),
+        ...jobPart(newest.get(each.id)),
+        schemaChange: 'no_change',
+      };
+    }),
   };
 }
 
-async function lastJob({ store }: ApiContext, { id }: Connection): Promise<object> {
-  const job = await store.jobs.last(id);
-  if (job === null) return { isSyncing: false };
+/** All of a workspace by id, without their configurations. */
+async function endsOf(
+  context: ApiContext,
+  kind: ActorKind,
+  workspace: string,
+): Promise<Map<string, object>> {
+  const calls = new ActorCalls(kind, context);
+  const actors = await context.store.actors.list(kind, workspace);
+  const reads = actors.map(async (actor) => {
+    const { connectionConfiguration: _, ...read } = await calls.read(actor);
+    return [actor.id, read] as const;
+  });
+  return new Map(await Promise.all(reads));
+}
+
+function jobPart(job: Job | undefined): object {
+  if (job === undefined) return { isSyncing: false };
   return {
     isSyncing: ['pending', 'running', 'incomplete'].includes(job.status),
     latestSyncJobCreatedAt: Math.floor(job.createdAt / 1000),

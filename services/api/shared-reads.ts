@@ -1,0 +1,34 @@
+/**
+ * Equal questions at the same time are asked once. One that comes while the same one is being
+ * answered waits for the next answer, together with all that come until that begins: no answer is
+ * made of what was read before its question came, and twenty dashboards cost as much as two.
+ */
+export class SharedReads {
+  private readonly running = new Map<string, Promise<string>>();
+  private readonly next = new Map<string, Promise<string>>();
+
+  /** The answer as JSON text, made once for all who share it. `question` names what is asked. */
+  read(question: string, answer: () => Promise<object>): Promise<string> {
+    const running = this.running.get(question);
+    if (running === undefined) return this.start(question, answer);
+    const waiting = this.next.get(question);
+    if (waiting !== undefined) return waiting;
+    const next = running
+      // Whoever asked first hears of its failure; the next ones try for themselves.
+      .catch(() => undefined)
+      .then(() => {
+        this.next.delete(question);
+        return this.start(question, answer);
+      });
+    this.next.set(question, next);
+    return next;
+  }
+
+  private start(question: string, answer: () => Promise<object>): Promise<string> {
+    const running = answer()
+      .then((object) => JSON.stringify(object))
+      .finally(() => this.running.delete(question));
+    this.running.set(question, running);
+    return running;
+  }
+}
