@@ -98,7 +98,11 @@ export const SETTINGS = {
     default: 8001,
     description: 'Port of the API, health and metrics; 0 takes any free one.',
   },
-  HEADRACE_WEB_PORT: { ...port, default: 8000, description: 'Port of the web page.' },
+  HEADRACE_WEB_PORT: {
+    ...port,
+    default: 8000,
+    description: "Second port of the API, where Airbyte's web page is; 0 for none.",
+  },
   HEADRACE_WEB_URL: {
     type: 'url',
     default: null,

@@ -73,6 +73,8 @@ function spawnProgram(options: HeadraceOptions, role: string, log: string): Chil
       HEADRACE_HOME: options.home,
       HEADRACE_KAFKA_BROKERS: options.brokers,
       HEADRACE_API_PORT: String(options.apiPort),
+      // Several run side by side on one machine.
+      HEADRACE_WEB_PORT: '0',
       ...options.environment,
     },
     stdio: ['ignore', output, output],

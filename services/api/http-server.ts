@@ -6,14 +6,13 @@ import type { Service } from '../../core/run/service.ts';
 import type { AccessTokens } from '../../core/store/access-tokens.ts';
 import { guardAccess, refuseOpenDoor } from './access.ts';
 import { errorAnswer } from './error-answer.ts';
+import { HTTP_BOUNDS, MAX_CONNECTIONS } from './http-bounds.ts';
 import { RequestLimits } from './request-limits.ts';
+import { openWebPort } from './web-port.ts';
 
 export const BODY_LIMIT_BYTES = 1 << 20;
 /** Of calls that carry a catalog: a wide one is several megabytes. */
 export const CATALOG_LIMIT_BYTES = 64 << 20;
-/** A request that has not arrived by then is cut off. */
-const ARRIVAL_LIMIT_MS = 30_000;
-const MAX_CONNECTIONS = 1000;
 const MAX_JSON_DEPTH = 64;
 
 /** Where clients ask for a token; the SDK joins a relative address to its base in three ways. They
@@ -28,7 +27,9 @@ export const TOKEN_PATHS = [
 export type HttpSettings = Pick<
   Settings,
   'apiHost' | 'apiPort' | 'apiToken' | 'apiRequestsPerSecond'
->;
+> &
+  // Absent or 0: there is no second port.
+  Partial<Pick<Settings, 'webPort'>>;
 
 /**
  * A Fastify instance with the habits of Airbyte's clients: trailing slashes, empty bodies under a
@@ -43,8 +44,8 @@ export function createHttpServer(
   refuseOpenDoor(settings);
   const app = fastify({
     bodyLimit: BODY_LIMIT_BYTES,
-    requestTimeout: ARRIVAL_LIMIT_MS,
-    http: { headersTimeout: ARRIVAL_LIMIT_MS, connectionsCheckingInterval: 5000 },
+    requestTimeout: HTTP_BOUNDS.requestTimeout,
+    http: HTTP_BOUNDS,
     // Idle keep-alive connections would hold a drain for as long as their clients like.
     forceCloseConnections: 'idle',
     routerOptions: { ignoreTrailingSlash: true },
@@ -115,7 +116,11 @@ export function httpService(
         reject(error);
         throw error;
       }
+      const { apiHost, apiPort, webPort = 0 } = settings;
+      const hasWebPort = webPort !== 0 && webPort !== apiPort;
+      const web = hasWebPort ? await openWebPort(app, { apiHost, webPort }, logger) : null;
       await aborted(signal);
+      await web?.close();
       await app.close();
     },
   };

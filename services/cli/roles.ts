@@ -151,7 +151,12 @@ function makeApi({ settings, log, store, kafka }: Program): Service {
 
 function healthService({ settings, log, store }: Program): Service {
   const { tokens } = store;
-  return createHealthServer({ settings, logger: log, tokens, ready: () => store.ping() });
+  return createHealthServer({
+    settings: { ...settings, webPort: 0 },
+    logger: log,
+    tokens,
+    ready: () => store.ping(),
+  });
 }
 
 /** What a source may hold that is not committed. It lies in memory up to three times: gathering, being

@@ -120,7 +120,7 @@ describe('secrets', () => {
     expect(counted).toEqual({ all: 60, ids: 60 });
   }, 200_000);
 
-  it('are in no log, answer, topic, object, metric, nor in the store', async () => {
+  it('CT-35 are in no log, answer, topic, object, metric, nor in the store', async () => {
     const places: Places = new Map();
     places.set('log', readFileSync(rig.processes.get('up')?.log as string, 'latin1'));
     addFiles(places, 'topics', rig.kafka.folder);

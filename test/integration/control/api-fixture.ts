@@ -36,6 +36,7 @@ export async function apiContext(
     token?: string;
     store?: Store;
     requestsPerSecond?: number;
+    webPort?: number;
     /** In place of the fakes. */
     connectors?: Connectors;
   } = {},
@@ -51,6 +52,7 @@ export async function apiContext(
     settings: {
       apiHost: '127.0.0.1',
       apiPort: 0,
+      webPort: options.webPort ?? 0,
       apiToken: options.token ?? null,
       apiRequestsPerSecond: options.requestsPerSecond ?? 100_000,
     },

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { freePort } from '../../../deploy/local/free-port.ts';
 import { DEFAULT_WORKSPACE_ID } from '../../../core/store/workspaces.ts';
 import { apiContext, createConnection, type Answer, type ApiFixture } from './api-fixture.ts';
 import { DESTINATION_DEFINITION, SOURCE_DEFINITION } from './fake-connectors.ts';
@@ -9,9 +10,11 @@ const UNKNOWN = '11111111-2222-4333-8444-555555555555';
 
 let api: ApiFixture;
 let connectionId: string;
+let webPort: number;
 beforeAll(async () => {
   // Open, as on a laptop: that is where these clients send logins that nobody asked for.
-  api = await apiContext();
+  webPort = await freePort();
+  api = await apiContext({ webPort });
   connectionId = await createConnection(api);
 }, 60_000);
 afterAll(async () => api[Symbol.asyncDispose]());
@@ -254,6 +257,30 @@ describe('every answer', () => {
       expect(answer.status, path).toBe(404);
       const body = (await answer.json()) as Record<string, unknown>;
       expect(body['message'] ?? body['detail'], path).toEqual(expect.any(String));
+    }
+  });
+
+  it('CT-36 is the same at the port of the web page', async () => {
+    for (const [method, path, body] of [
+      ['GET', 'v1/health', undefined],
+      ['POST', 'v1/connections/get/', { connectionId }],
+      ['POST', 'v1/connections/list', { workspaceId: 'default' }],
+      ['POST', 'v1/jobs/list', { configTypes: ['sync'] }],
+      ['POST', 'v1/connections/get', { connectionId: UNKNOWN }],
+      ['POST', 'v1/connections/get', 'no JSON'],
+      ['GET', 'public/v1/workspaces', undefined],
+      ['GET', 'v1/nowhere', undefined],
+    ] as const) {
+      const [server, web] = await Promise.all(
+        [api.url, `http://127.0.0.1:${webPort}`].map(async (origin) => {
+          const answer = await fetch(`${origin}/api/${path}`, {
+            method,
+            ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+          });
+          return { status: answer.status, body: await answer.text() };
+        }),
+      );
+      expect(web, path).toEqual(server);
     }
   });
 
