@@ -49,6 +49,12 @@ export class StreamLane {
   }
 }
 
+/** What a reader of a log says of changes. */
+export type ChangeWriter = Pick<
+  EventWriter,
+  'seq' | 'beginTransaction' | 'change' | 'truncate' | 'settle' | 'rollback'
+>;
+
 /** Writes change events into the outbox. One message of the server may become several records; they
  * are kept by `settle` or taken back together by `rollback`. */
 export class EventWriter {

@@ -1,5 +1,5 @@
 import type { PipelineError } from '../../../core/errors/pipeline-error.ts';
-import type { EventWriter, StreamLane } from '../../capture/event-writer.ts';
+import type { ChangeWriter, StreamLane } from '../../capture/event-writer.ts';
 import type { Outbox } from '../../capture/outbox.ts';
 import * as binlog from './binlog-events.ts';
 import { logIncomplete, protocolError } from './errors.ts';
@@ -23,7 +23,7 @@ export interface BinlogStreamOptions {
   readonly replay: TransactionReplay;
   readonly state: CaptureState;
   readonly outbox: Outbox<Mark>;
-  readonly writer: EventWriter;
+  readonly writer: ChangeWriter;
   /** Makes a new shape of a table ready; the session is held until it is done. */
   readonly compile: (table: KnownTable) => void;
   /** Reads the rows of the XA transaction that was prepared at a place, then calls `preparedIsOver`;

@@ -1,7 +1,7 @@
 import { type PipelineError, toPipelineError } from '../../../core/errors/pipeline-error.ts';
 import { EventWriter, stopsStreamOnly } from '../../capture/event-writer.ts';
 import type { Outbox } from '../../capture/outbox.ts';
-import type { SourceOpenOptions } from '../../spi/source.ts';
+import type { SchemaIds, SourceOpenOptions } from '../../spi/source.ts';
 import {
   BinlogSession,
   HELD_BY_BUFFER,
@@ -15,9 +15,10 @@ import type { MysqlSourceConfig } from './config.ts';
 import { freshStart, type StartPlace } from './continuity.ts';
 import { GtidSet } from './gtid-set.ts';
 import { fileName, type CaptureState, type ChunkMark, type Mark } from './position.ts';
-import { logStatus } from './server.ts';
+import { logStatus, type ServerTraits } from './server.ts';
 import { connect, type SideSession } from './session.ts';
 import { compileLoggedShape } from './shapes.ts';
+import { readWindow } from './log-window.ts';
 import { Snapshot } from './snapshot.ts';
 import type { KnownTable } from './tables.ts';
 import { TransactionReplay } from './transaction-replay.ts';
@@ -27,9 +28,8 @@ const IDLE_COMMIT_MS = 10_000;
 const TICK_MS = 1_000;
 const SILENCE_MS = 30_000;
 
-export interface CaptureParts {
+export interface CaptureParts extends ServerTraits {
   readonly config: MysqlSourceConfig;
-  readonly mariadb: boolean;
   readonly open: SourceOpenOptions;
   readonly sql: SideSession;
   readonly state: CaptureState;
@@ -94,6 +94,18 @@ export class Capture {
       writer: this.writer,
       position: start?.position ?? null,
       say: this.say,
+      readWindow: (base, from, to) =>
+        readWindow({
+          ...parts,
+          sourceId: parts.open.sourceId,
+          streams: lanes.map(({ stream }) => stream),
+          base,
+          from,
+          to,
+          compile: async (table) => {
+            await this.compileShape(table, undefined);
+          },
+        }),
     });
     const view = await this.snapshot.run(lanes, (viewed) => {
       if (start !== null) return;
@@ -108,9 +120,8 @@ export class Capture {
     const { parts } = this;
     const { state, outbox, open } = parts;
     const anchor = start.anchored ? state.anchor : null;
-    const [row] = await parts.sql.query('SELECT @@global.binlog_checksum AS kind');
     const stream = new BinlogStream({
-      checksums: row?.['kind'] === 'CRC32',
+      checksums: parts.checksums,
       mariadb: parts.mariadb,
       position: start.position,
       replay: new TransactionReplay({
@@ -247,19 +258,21 @@ export class Capture {
     this.session?.release(HELD_BY_PREPARED);
   }
 
+  private compileShape(
+    table: KnownTable,
+    storedKey: readonly string[] | undefined,
+  ): Promise<SchemaIds> {
+    const { sql, open } = this.parts;
+    return compileLoggedShape(table, storedKey, sql, this.charsets, open.registerSchema);
+  }
+
   private async compile(table: KnownTable): Promise<void> {
-    const { state, sql, open } = this.parts;
+    const { state } = this.parts;
     const { lane } = table;
     if (lane === null) return;
     const mark = state.mark(lane.label);
     try {
-      const ids = await compileLoggedShape(
-        table,
-        mark?.key,
-        sql,
-        this.charsets,
-        open.registerSchema,
-      );
+      const ids = await this.compileShape(table, mark?.key);
       if (mark !== undefined) state.setMark(lane.label, { ...mark, ids });
     } catch (error) {
       const failure = toPipelineError(error);

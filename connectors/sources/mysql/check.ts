@@ -8,9 +8,10 @@ import {
   logStatus,
   missingSettings,
   readServer,
+  serverTraits,
   type ServerFacts,
 } from './server.ts';
-import { SideSession } from './session.ts';
+import { quoteIdentifier, SideSession } from './session.ts';
 
 interface Findings {
   readonly failures: string[];
@@ -50,7 +51,7 @@ async function checkCapture(
 ): Promise<void> {
   const server = await readServer(sql);
   found.failures.push(...missingSettings(server));
-  await checkRights(sql, server, found);
+  await checkRights(sql, database, server, found);
   warnOfServer(server, found);
   if (!logsCascades(server)) {
     for (const child of await cascadedTables(sql, database)) {
@@ -71,7 +72,12 @@ export function engineWarning(table: TableFacts): string {
   return `${name} cannot be copied consistently; run: ALTER TABLE ${name} ENGINE = InnoDB`;
 }
 
-async function checkRights(sql: SideSession, server: ServerFacts, found: Findings): Promise<void> {
+async function checkRights(
+  sql: SideSession,
+  database: string,
+  server: ServerFacts,
+  found: Findings,
+): Promise<void> {
   const rows = await sql.query('SHOW GRANTS');
   const granted = rows.map((row) => String(Object.values(row)[0])).join('\n');
   const global = granted
@@ -92,10 +98,32 @@ async function checkRights(sql: SideSession, server: ServerFacts, found: Finding
       `the user may not ask where the log stands; run: GRANT ${right} ON *.* TO <the user>`,
     );
   }
-  if (server.mariadb || has(/\bRELOAD\b/)) return;
-  found.warnings.push(
-    'without RELOAD the tables are locked by name for a moment, for which LOCK TABLES is needed; ' +
-      'run: GRANT RELOAD ON *.* TO <the user>',
+  if (server.mariadb || serverTraits(server).gtids) return;
+  checkLock(granted, database, has(/\bRELOAD\b/), found);
+}
+
+/** Without GTIDs the first copy on MySQL begins under a lock. */
+function checkLock(granted: string, database: string, reload: boolean, found: Findings): void {
+  if (reload) {
+    found.warnings.push(
+      'gtid_mode is not ON: when the first copy begins, FLUSH TABLES WITH READ LOCK is held for some milliseconds',
+    );
+    return;
+  }
+  const places = ['*.*', `${quoteIdentifier(database)}.*`];
+  const lock = granted.split('\n').some((line) => {
+    const [what = '', on = ''] = line.split(' ON ');
+    const here = places.some((place) => on.startsWith(`${place} TO `));
+    return here && /LOCK TABLES|ALL PRIVILEGES/.test(what);
+  });
+  if (lock) {
+    found.warnings.push(
+      'gtid_mode is not ON, and the user has no RELOAD: when the first copy begins, its tables are locked by LOCK TABLES for some milliseconds',
+    );
+    return;
+  }
+  found.failures.push(
+    `the first copy needs gtid_mode = ON, or a lock of some milliseconds; run: GRANT LOCK TABLES ON ${quoteIdentifier(database)}.* TO <the user>`,
   );
 }
 

@@ -70,11 +70,26 @@ export class GtidSet {
     return this.intervals.size === 0 && this.domains.size === 0;
   }
 
+  /** Takes what `other` has, without what `but` has; MySQL's ids only. */
+  addAll(other: GtidSet, but: GtidSet): void {
+    for (const [source, list] of other.intervals) {
+      for (const [first, last] of list) {
+        for (let number = first; number <= last; number++) {
+          if (!but.hasNumber(source, number)) this.merge(source, number, number);
+        }
+      }
+    }
+  }
+
+  private hasNumber(source: string, number: bigint): boolean {
+    const list = this.intervals.get(source) ?? [];
+    return list.some(([first, last]) => first <= number && number <= last);
+  }
+
   /** Whether this transaction is in here; on MariaDB, whether it is not newer than its domain's newest. */
   has(gtid: GtidMark): boolean {
     if (this.mariadb) return (this.domains.get(gtid.source)?.seq ?? -1n) >= gtid.number;
-    const list = this.intervals.get(gtid.source) ?? [];
-    return list.some(([first, last]) => first <= gtid.number && gtid.number <= last);
+    return this.hasNumber(gtid.source, gtid.number);
   }
 
   /** MariaDB's newest transaction of a domain. */

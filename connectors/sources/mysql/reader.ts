@@ -17,7 +17,7 @@ import { marksOnNewServer } from './failover.ts';
 import { GtidSet } from './gtid-set.ts';
 import { CaptureState, detailsOf, placeOfText, placeText, type Mark } from './position.ts';
 import { ReadElsewhere } from './read-elsewhere.ts';
-import { logStatus, missingSettings, readServer } from './server.ts';
+import { logStatus, missingSettings, readServer, serverTraits } from './server.ts';
 import { SideSession } from './session.ts';
 
 /** Hands over what the capture produces. */
@@ -120,7 +120,7 @@ export async function openReader(options: SourceOpenOptions): Promise<MysqlReade
     await admitStreams(sql, state, start?.position ?? 0n);
     return new MysqlReader({
       config,
-      mariadb: server.mariadb,
+      ...serverTraits(server),
       open: options,
       sql,
       state,

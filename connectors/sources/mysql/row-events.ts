@@ -1,5 +1,5 @@
 import { OP_CREATE, OP_DELETE, OP_UPDATE } from '../../../schemas/envelope/change-decoder.ts';
-import type { EventWriter, StreamLane } from '../../capture/event-writer.ts';
+import type { ChangeWriter, StreamLane } from '../../capture/event-writer.ts';
 import { NULL_CELL, UNCHANGED_CELL, type RowCodec } from '../../capture/row-codec.ts';
 import type { WirePlan } from './column-types.ts';
 import type { NoDayTest } from './encode-times.ts';
@@ -86,11 +86,11 @@ export interface LoggedRows {
 
 /** Makes events of the rows of one row event. */
 export class RowEvents {
-  private readonly writer: EventWriter;
+  private readonly writer: ChangeWriter;
   private readonly before = new Int32Array(MAX_COLUMNS * 2);
   private readonly after = new Int32Array(MAX_COLUMNS * 2);
 
-  constructor(writer: EventWriter) {
+  constructor(writer: ChangeWriter) {
     this.writer = writer;
   }
 

@@ -13,6 +13,7 @@ export interface ServerFacts {
 
 const VARIABLES = [
   'log_bin',
+  'binlog_checksum',
   'binlog_format',
   'binlog_row_image',
   'binlog_row_metadata',
@@ -56,6 +57,23 @@ export function executedGtids(server: ServerFacts): GtidSet | null {
   if (mariadb) return new GtidSet(true, variables['gtid_binlog_pos'] ?? '');
   if (variables['gtid_mode'] !== 'ON') return null;
   return new GtidSet(false, variables['gtid_executed'] ?? '');
+}
+
+/** How the server's log is to be read. */
+export interface ServerTraits {
+  readonly mariadb: boolean;
+  /** Whether each of MySQL's transactions has an id (gtid_mode = ON). */
+  readonly gtids: boolean;
+  /** Whether events end with a checksum. */
+  readonly checksums: boolean;
+}
+
+export function serverTraits({ mariadb, variables }: ServerFacts): ServerTraits {
+  return {
+    mariadb,
+    gtids: variables['gtid_mode'] === 'ON',
+    checksums: variables['binlog_checksum'] === 'CRC32',
+  };
 }
 
 export interface LogStatus {

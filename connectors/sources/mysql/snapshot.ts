@@ -7,7 +7,7 @@ import type { SourceOpenOptions } from '../../spi/source.ts';
 import { isTransactional, streamGone, tablesNamed, type TableFacts } from './catalog.ts';
 import type { CellPlan } from './column-types.ts';
 import type { MysqlSourceConfig } from './config.ts';
-import { consistentView, type ConsistentView } from './consistent-view.ts';
+import { consistentView, type ConsistentView, type ViewRequest } from './consistent-view.ts';
 import { logIncomplete } from './errors.ts';
 import {
   placeText,
@@ -20,6 +20,7 @@ import { RowQuery } from './row-query.ts';
 import { quoteIdentifier, type SideSession } from './session.ts';
 import { compileTextShape } from './shapes.ts';
 import { forgetNoDays, fromTable, printedColumns } from './text-rows.ts';
+import { KeyText, type RowImage, type RowsBefore } from './touched-rows.ts';
 
 /** Share of the longest Kafka transaction after which an unfinished copy commits in between. */
 const COMMIT_SHARE = 0.6;
@@ -27,6 +28,9 @@ const COMMIT_SHARE = 0.6;
 export interface SnapshotPlan {
   readonly config: MysqlSourceConfig;
   readonly mariadb: boolean;
+  /** Whether every transaction of the server has an id (gtid_mode = ON). */
+  readonly gtids: boolean;
+  readonly readWindow: ViewRequest['readWindow'];
   readonly open: SourceOpenOptions;
   readonly sql: SideSession;
   readonly state: CaptureState;
@@ -49,6 +53,7 @@ export interface SnapshotPlan {
  */
 export class Snapshot {
   private readonly plan: SnapshotPlan;
+  private readonly keyText = new KeyText();
   private reader: RowQuery | null = null;
   private view: ConsistentView | null = null;
   private position = 0n;
@@ -69,11 +74,11 @@ export class Snapshot {
     const { plan } = this;
     try {
       plan.say('waiting for a consistent view');
-      const view = await consistentView(
-        plan.config,
-        plan.mariadb,
-        lanes.map((lane) => lane.stream),
-      );
+      const view = await consistentView({
+        ...plan,
+        streams: lanes.map((lane) => lane.stream),
+        cancelled: () => this.cancelled,
+      });
       this.view = view;
       viewed(view);
       this.position = plan.position ?? view.place;
@@ -160,12 +165,14 @@ export class Snapshot {
     const { plan } = this;
     let rows = 0;
     const select = `SELECT ${printedColumns(table).join(', ')} FROM ${fromTable(table)}`;
+    const before = new Map(this.view?.touched.get(lane.label));
     await (this.reader as RowQuery).run(select, table.columns.length, {
       row: (bytes, spans, length) => {
         forgetNoDays(plans, bytes, spans);
+        rows++;
+        if (before.size > 0 && this.writeBefore(lane, before, codec, bytes, spans, length)) return;
         plan.writer.change(lane, codec, OP_READ, bytes, null, spans, 0, length);
         plan.writer.settle();
-        rows++;
       },
       chunkDone: () => {
         plan.state.countRow(lane.label, rows);
@@ -174,6 +181,32 @@ export class Snapshot {
         return this.afterChunk(lane);
       },
     });
+    for (const image of before.values()) this.writeImage(lane, image);
+  }
+
+  /** A row that was changed while the view was started is written as it was before, so that the log's
+   * changes follow on it; answers whether this is one. */
+  private writeBefore(
+    lane: StreamLane,
+    before: RowsBefore,
+    codec: RowCodec,
+    bytes: Buffer,
+    spans: Int32Array,
+    length: number,
+  ): boolean {
+    const key = this.keyText.of(codec, bytes, spans, length);
+    const image = before.get(key);
+    if (image === undefined) return false;
+    before.delete(key);
+    this.writeImage(lane, image);
+    return true;
+  }
+
+  private writeImage(lane: StreamLane, image: RowImage | null): void {
+    if (image === null) return;
+    const { codec, bytes, spans } = image;
+    this.plan.writer.change(lane, codec, OP_READ, bytes, null, spans, 0, bytes.length);
+    this.plan.writer.settle();
   }
 
   private afterChunk(lane: StreamLane): Promise<void> | null {

@@ -1,5 +1,5 @@
 import type { PipelineError } from '../../../core/errors/pipeline-error.ts';
-import type { EventWriter, StreamLane } from '../../capture/event-writer.ts';
+import type { ChangeWriter, StreamLane } from '../../capture/event-writer.ts';
 import { RowCodec } from '../../capture/row-codec.ts';
 import type { QueryEvent } from './binlog-events.ts';
 import { streamGone } from './catalog.ts';
@@ -11,13 +11,13 @@ import type { Tables } from './tables.ts';
 /** What logged statements mean for our streams. */
 export class StatementEffects {
   private readonly state: CaptureState;
-  private readonly writer: EventWriter;
+  private readonly writer: ChangeWriter;
   private readonly tables: Tables;
   private readonly stop: (lane: StreamLane, error: PipelineError) => void;
 
   constructor(
     state: CaptureState,
-    writer: EventWriter,
+    writer: ChangeWriter,
     tables: Tables,
     stop: (lane: StreamLane, error: PipelineError) => void,
   ) {

@@ -1,7 +1,7 @@
 import { toPipelineError } from '../../../core/errors/pipeline-error.ts';
 import type { PipelineError } from '../../../core/errors/pipeline-error.ts';
 import { OP_UPDATE } from '../../../schemas/envelope/change-decoder.ts';
-import { stopsStreamOnly, type EventWriter, type StreamLane } from '../../capture/event-writer.ts';
+import { stopsStreamOnly, type ChangeWriter, type StreamLane } from '../../capture/event-writer.ts';
 import { uncompress } from './binlog-events.ts';
 import { protocolError } from './errors.ts';
 import { RowEvents } from './row-events.ts';
@@ -12,7 +12,7 @@ import type { TransactionReplay } from './transaction-replay.ts';
 
 export interface TableRowsOptions {
   readonly tables: Tables;
-  readonly writer: EventWriter;
+  readonly writer: ChangeWriter;
   readonly replay: TransactionReplay;
   /** Makes a new shape of a table ready; the session is held until it is done. */
   readonly compile: (table: KnownTable) => void;
