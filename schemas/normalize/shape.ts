@@ -6,7 +6,15 @@ import {
   type FlatFields,
   type TablePath,
 } from './flatten.ts';
-import { columnNameOf, freeName, hashedTableName, nestedTableName, standardName } from './names.ts';
+import {
+  columnNameOf,
+  fittingName,
+  freeName,
+  hashedTableName,
+  nestedTableName,
+  standardName,
+} from './names.ts';
+import type { Rules } from './rules.ts';
 
 /** A column made from documents, or of the source itself (a path of one). */
 export interface FieldShape {
@@ -24,14 +32,25 @@ export interface TableShape {
   /** Null for the stream's own table. */
   readonly parentHashColumn: string | null;
   readonly fields: readonly FieldShape[];
+  /** By which the tables were made, at the stream's own table; absent where they are basic. */
+  readonly rules?: Rules;
 }
 
 /** The tables of one stream, its own first. It only grows, so that names stay once they are given. */
 export type Shape = readonly TableShape[];
 
+export function rulesOf([flat]: Shape): Rules {
+  return flat?.rules ?? 'basic';
+}
+
 /** What documents need: tables by path, fields by path, in the order they were met. */
 export class Observed {
   readonly tables = new Map<string, ObservedTable>();
+  private readonly rules: Rules;
+
+  constructor(rules: Rules) {
+    this.rules = rules;
+  }
 
   /** A column of the source, of a type that it tells. */
   column(name: string, type: string): void {
@@ -39,7 +58,9 @@ export class Observed {
   }
 
   document({ fields, children }: FlatDocument): void {
-    this.add(this.table([], []), fields);
+    const own = this.table([], []);
+    // By the classic rules a document of the row itself stays whole in its declared column.
+    if (this.rules === 'basic') this.add(own, fields);
     for (const { table, parentTable, fields } of children) {
       this.add(this.table(table, parentTable), fields);
     }
@@ -62,7 +83,7 @@ export class Observed {
 
   private add(table: ObservedTable, found: FlatFields): void {
     for (const { path, value } of found.values()) {
-      this.join(table, { path, type: fieldType(value), isDeclared: false });
+      this.join(table, { path, type: fieldType(value, this.rules), isDeclared: false });
     }
   }
 
@@ -71,7 +92,7 @@ export class Observed {
     const known = fields.get(key);
     if (known === undefined) fields.set(key, field);
     else if (!known.isDeclared && known.type !== field.type) {
-      fields.set(key, { ...field, type: 'text' });
+      fields.set(key, { ...field, type: joinedType(known.type, field.type) });
     }
   }
 }
@@ -92,6 +113,7 @@ interface ObservedField {
 export interface Naming {
   readonly schema: string;
   readonly stream: string;
+  readonly rules: Rules;
   /** Lower-case names that no field may take. */
   readonly reserved: ReadonlySet<string>;
   /** Whether somebody else's table has the name. */
@@ -118,20 +140,26 @@ function newTable(
   { path, parent }: ObservedTable,
   naming: Naming,
 ): TableShape {
-  const field = path[path.length - 1]?.join('_') ?? naming.stream;
-  const plain = standardName(field);
+  const { stream, rules } = naming;
+  const plain = standardName(path[path.length - 1]?.join('_') ?? stream);
   const parentHashColumn =
     path.length === 0 ? null : (tables.get(pathKey(parent)) as TableShape).hashColumn;
   const hashColumn = `_airbyte_${plain}_hashid`;
   return {
     path,
-    name: path.length === 0 ? plain : childName(tables, path, naming),
+    name: path.length === 0 ? streamTableName(stream, rules) : childName(tables, path, naming),
     // A child with its parent's name would have one column twice.
     hashColumn:
       hashColumn === parentHashColumn ? `_airbyte_${plain}_${path.length + 1}_hashid` : hashColumn,
     parentHashColumn,
     fields: [],
+    ...(path.length > 0 || rules === 'basic' ? {} : { rules }),
   };
+}
+
+/** The table of a stream's own rows. */
+export function streamTableName(stream: string, rules: Rules): string {
+  return rules === 'v2' ? fittingName(stream) : standardName(stream);
 }
 
 function childName(
@@ -150,7 +178,7 @@ function childName(
 function withFields(
   table: TableShape,
   observed: ReadonlyMap<string, ObservedField>,
-  { reserved }: Naming,
+  { reserved, rules }: Naming,
 ): TableShape {
   const fields = new Map(table.fields.map((field) => [pathKey(field.path), field]));
   const taken = new Set(table.fields.map(({ column }) => column.toLowerCase()));
@@ -160,7 +188,8 @@ function withFields(
   for (const [key, { path, type, isDeclared }] of observed) {
     const known = fields.get(key);
     if (known === undefined) {
-      const column = freeName(columnNameOf(path), (name) => taken.has(name) || reserved.has(name));
+      const plain = rules === 'v2' ? fittingName(path.join('_')) : columnNameOf(path);
+      const column = freeName(plain, (name) => taken.has(name) || reserved.has(name));
       taken.add(column.toLowerCase());
       fields.set(key, { path, column, type });
       changed = true;
@@ -179,9 +208,21 @@ const FIELD_TYPES: ReadonlySet<string> = new Set<FieldType>([
   'numeric',
   'boolean',
   'jsonb',
+  'bigint',
+  'double precision',
 ]);
 
 /** A column of the source's own type, which became JSON there, is left to the caller. */
 function joined(known: string, found: string): string {
-  return FIELD_TYPES.has(known) ? 'text' : found;
+  return FIELD_TYPES.has(known) ? joinedType(known, found) : found;
+}
+
+/** Each holds what the ones before it hold, to its own precision. */
+const NUMBER_TYPES = ['bigint', 'numeric', 'double precision'];
+
+/** The type of a field that was met with two. */
+export function joinedType(a: string, b: string): string {
+  if (a === b) return a;
+  const [i, j] = [NUMBER_TYPES.indexOf(a), NUMBER_TYPES.indexOf(b)];
+  return i === -1 || j === -1 ? 'text' : (NUMBER_TYPES[Math.max(i, j)] as string);
 }

@@ -1,3 +1,5 @@
+import { textOf, type JsonValue } from '../normalize/json-value.ts';
+
 /**
  * An array literal of the source (`{1,NULL,"a b"}`, `{{1,2},{3,4}}`, `[0:1]={5,6}`) as JSON text.
  * Elements of number types stay exact number tokens, booleans become JSON's, json elements are
@@ -100,4 +102,15 @@ class ArrayReader {
     }
     return null;
   }
+}
+
+/** The other way: a JSON array as an array literal whose elements have the same texts. */
+export function arrayOfJson(value: JsonValue): string {
+  if (!Array.isArray(value)) return textOf(value);
+  const items = (value as readonly JsonValue[]).map((item) => {
+    if (item === null) return 'NULL';
+    if (Array.isArray(item)) return arrayOfJson(item);
+    return `"${textOf(item).replace(/(["\\])/g, '\\$1')}"`;
+  });
+  return `{${items.join(',')}}`;
 }

@@ -1,7 +1,8 @@
 import { PipelineError } from '../../../core/errors/pipeline-error.ts';
 import type { ChangeSchema, KeySchema } from '../../../schemas/envelope/change-decoder.ts';
-import { KIND_IN_AVRO } from '../../../schemas/values/column-type.ts';
+import { KIND_IN_AVRO, type ColumnType } from '../../../schemas/values/column-type.ts';
 import { cellEncoder, type CellEncoder } from './cell-encoder.ts';
+import type { StagedForm } from './column-type.ts';
 import { columnName } from './identifiers.ts';
 import {
   changesFor,
@@ -26,9 +27,11 @@ const nothing: CellEncoder = (out) => out.null();
 export function absentEncoder(
   layout: Pick<TableLayout, 'mode'>,
   { form, initial }: TableColumn,
+  encoderOf: (type: ColumnType, form: StagedForm) => CellEncoder | null = (type) =>
+    cellEncoder(type.kind, form),
 ): CellEncoder {
   if (initial === undefined || !showsRows(layout.mode)) return nothing;
-  const encode = cellEncoder(initial.kind, form);
+  const encode = encoderOf(initial, form);
   if (encode === null) return nothing;
   const cell = Buffer.from(initial.avro, 'base64');
   const { primitive } = KIND_IN_AVRO[initial.kind];

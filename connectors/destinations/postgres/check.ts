@@ -26,13 +26,20 @@ export async function checkTarget(target: PostgresTarget): Promise<CheckResult> 
 }
 
 async function failedPoints(client: Client, target: PostgresTarget): Promise<string[]> {
-  const schema = quoted(target.schema);
+  const schemas = [target.schema, ...(target.normalization === 'v2' ? [target.rawSchema] : [])];
+  const failures: string[] = [];
+  for (const schema of schemas) failures.push(...(await failedIn(client, target, schema)));
+  return failures;
+}
+
+async function failedIn(client: Client, target: PostgresTarget, name: string): Promise<string[]> {
+  const schema = quoted(name);
   const user = quoted(target.client.user as string);
   const [state] = await exchange(client, [
     {
       text: `SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::bool,
         EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname=$1)`,
-      values: [target.schema],
+      values: [name],
     },
   ]);
   const [readOnly, exists] = state?.rows[0] ?? [];
@@ -44,7 +51,7 @@ async function failedPoints(client: Client, target: PostgresTarget): Promise<str
     const database = quoted(target.client.database as string);
     if (failure !== null) {
       return [
-        `schema "${target.schema}" cannot be created: ${failure}. CREATE SCHEMA ${schema} AUTHORIZATION ${user}, or GRANT CREATE ON DATABASE ${database} TO ${user};`,
+        `schema "${name}" cannot be created: ${failure}. CREATE SCHEMA ${schema} AUTHORIZATION ${user}, or GRANT CREATE ON DATABASE ${database} TO ${user};`,
       ];
     }
     return [];
@@ -57,7 +64,7 @@ async function failedPoints(client: Client, target: PostgresTarget): Promise<str
   ]);
   if (failure === null) return [];
   return [
-    `a table cannot be created in schema "${target.schema}": ${failure}. GRANT USAGE, CREATE ON SCHEMA ${schema} TO ${user};`,
+    `a table cannot be created in schema "${name}": ${failure}. GRANT USAGE, CREATE ON SCHEMA ${schema} TO ${user};`,
   ];
 }
 

@@ -1,14 +1,21 @@
 import type { ClientConfig } from 'pg';
 import { PipelineError } from '../../../core/errors/pipeline-error.ts';
+import type { Rules } from '../../../schemas/normalize/rules.ts';
 
 /** What a stream becomes: a typed table; raw documents; or those and tables made from them. */
-export type Normalization = 'typed' | 'raw' | 'basic';
+export type Normalization = 'typed' | 'raw' | Rules;
+
+export const DEFAULT_RAW_SCHEMA = 'airbyte_internal';
 
 export interface PostgresTarget {
   /** Schema of streams without a namespace, and of our bookkeeping. */
   readonly schema: string;
   readonly softDeletes: boolean;
   readonly normalization: Normalization;
+  /** Deduped streams of the classic rules keep the versions of their rows, too. */
+  readonly keepsHistory: boolean;
+  /** Schema of the raw tables of the v2 rules. */
+  readonly rawSchema: string;
   readonly client: ClientConfig;
   /** `prefer` and `allow` of the ssl mode: a server without TLS is taken in plain text. */
   readonly plainTextAllowed: boolean;
@@ -31,7 +38,8 @@ export function parseConfig(config: Record<string, unknown>): PostgresTarget {
   return {
     schema: optional(config, 'schema') ?? 'public',
     softDeletes: config['cdc_deletion_mode'] === 'soft',
-    normalization: normalizationOf(config),
+    ...normalizationOf(config),
+    rawSchema: optional(config, 'raw_data_schema') ?? DEFAULT_RAW_SCHEMA,
     plainTextAllowed: tls.plainTextAllowed,
     address: `${host}:${port}/${database}`,
     client: {
@@ -89,20 +97,28 @@ function refuseUnsupported(config: Record<string, unknown>): void {
   }
 }
 
+type NormalizationChoice = Pick<PostgresTarget, 'normalization' | 'keepsHistory'>;
+
 /** `normalization` or the guide's label for it: a name, a switch, or an object that holds them. */
-function normalizationOf(config: Record<string, unknown>): Normalization {
-  const given = wordOf(config['normalization'] ?? config['Normalization']);
-  if (config['disable_type_dedupe'] === true) {
-    if (given !== 'basic') return 'raw';
-    throw invalid('disable_type_dedupe', 'leaves raw tables only; it excludes normalization');
+function normalizationOf(config: Record<string, unknown>): NormalizationChoice {
+  const given = choiceOf(config['normalization'] ?? config['Normalization']);
+  const { normalization, keepsHistory } = given;
+  if (keepsHistory && normalization !== 'classic') {
+    throw invalid('normalization.scd', 'needs the option "classic"');
   }
-  return given;
+  if (config['disable_type_dedupe'] !== true) return given;
+  if (normalization === 'typed' || normalization === 'raw') {
+    return { normalization: 'raw', keepsHistory };
+  }
+  throw invalid('disable_type_dedupe', 'leaves raw tables only; it excludes normalization');
 }
 
 const NORMALIZATIONS: Readonly<Record<string, Normalization>> = {
   true: 'basic',
   basic: 'basic',
   'basic normalization': 'basic',
+  classic: 'classic',
+  v2: 'v2',
   false: 'raw',
   none: 'raw',
   off: 'raw',
@@ -110,18 +126,22 @@ const NORMALIZATIONS: Readonly<Record<string, Normalization>> = {
   disabled: 'raw',
 };
 
-function wordOf(given: unknown): Normalization {
-  if (given === undefined || given === null) return 'typed';
-  const { option, enabled } = typeof given === 'object' ? choiceOf(given) : { option: given };
-  const word = String(enabled === false ? false : (option ?? enabled)).toLowerCase();
-  const found = NORMALIZATIONS[word];
-  if (found === undefined) throw invalid('normalization', 'must be "basic" or "none"');
-  return found;
+function choiceOf(given: unknown): NormalizationChoice {
+  if (given === undefined || given === null) return { normalization: 'typed', keepsHistory: false };
+  const fields = typeof given === 'object' ? fieldsOf(given) : new Map([['option', given]]);
+  const enabled = fields.get('enabled') ?? fields.get('enable');
+  const option = enabled === false ? false : (fields.get('option') ?? enabled);
+  const normalization = NORMALIZATIONS[String(option).toLowerCase()];
+  if (normalization === undefined) {
+    throw invalid('normalization', 'must be "basic", "classic", "v2" or "none"');
+  }
+  const scd = fields.get('scd') ?? false;
+  if (typeof scd !== 'boolean') throw invalid('normalization.scd', 'must be true or false');
+  return { normalization, keepsHistory: scd };
 }
 
-function choiceOf(given: object): { option?: unknown; enabled?: unknown } {
-  const fields = new Map(Object.entries(given).map(([name, value]) => [name.toLowerCase(), value]));
-  return { option: fields.get('option'), enabled: fields.get('enabled') ?? fields.get('enable') };
+function fieldsOf(given: object): Map<string, unknown> {
+  return new Map(Object.entries(given).map(([name, value]) => [name.toLowerCase(), value]));
 }
 
 interface Tls {

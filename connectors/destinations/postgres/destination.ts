@@ -34,8 +34,9 @@ export const destination: Destination = {
     }
   },
   places(config, stream) {
-    const { schema, final, raw } = streamTables(parseConfig(config), stream);
-    return [final, raw].flatMap((table) => (table === null ? [] : [tableOf({ schema, table })]));
+    const { schema, final, raw, history } = streamTables(parseConfig(config), stream);
+    const own = [final, history].flatMap((table) => (table === null ? [] : [{ schema, table }]));
+    return [...own, ...(raw === null ? [] : [raw])].map(tableOf);
   },
   async open(options) {
     return new PostgresWriter(options, parseConfig(options.config), DEFAULT_LIMITS);

@@ -10,8 +10,11 @@ import { writeMicros } from './timestamp-cell.ts';
 export class EventIds {
   private readonly high: number;
   private readonly middle: number;
+  private readonly isText: boolean;
 
-  constructor(topic: string, partition: number) {
+  /** `isText`: the column is a text and no uuid. */
+  constructor(topic: string, partition: number, isText = false) {
+    this.isText = isText;
     const name = Buffer.from(`${topic}/${partition}`);
     this.high = murmur2(name, 0, name.length);
     const reversed = Buffer.from(name).reverse();
@@ -20,18 +23,27 @@ export class EventIds {
 
   /** The first sixteen hexadecimal digits of every id of the partition. */
   get prefix(): string {
-    const digits = (part: number): string => (part >>> 0).toString(16).padStart(8, '0');
-    return digits(this.high) + digits(this.middle);
+    return hexadecimal(this.high) + hexadecimal(this.middle);
   }
 
   writeCell(out: BinaryWriter, offset: number): void {
+    const upper = (0x80000000 | Math.floor(offset / 0x100000000)) >>> 0;
+    if (this.isText) {
+      const digits = this.prefix + hexadecimal(upper) + hexadecimal(offset);
+      out.textCell(digits.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-'));
+      return;
+    }
     out.ensure(20);
     out.int32(16);
     out.int32(this.high);
     out.int32(this.middle);
-    out.int32((0x80000000 | Math.floor(offset / 0x100000000)) >>> 0);
+    out.int32(upper);
     out.int32(offset >>> 0);
   }
+}
+
+function hexadecimal(part: number): string {
+  return (part >>> 0).toString(16).padStart(8, '0');
 }
 
 /** An id's prefix and offset. */

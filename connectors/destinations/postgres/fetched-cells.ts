@@ -1,13 +1,15 @@
 import type { Client } from 'pg';
 import { pathKey } from '../../../schemas/normalize/flatten.ts';
 import type { TableShape } from '../../../schemas/normalize/shape.ts';
-import { jsonbText } from '../../../schemas/normalize/json-value.ts';
+import { jsonbText, parseJson } from '../../../schemas/normalize/json-value.ts';
+import { arrayOfJson } from '../../../schemas/values/array-literal.ts';
+import type { ColumnKind } from '../../../schemas/values/column-type.ts';
 import type { BinaryWriter } from './binary-writer.ts';
+import type { CompiledShape } from './compiled-shape.ts';
 import { exchange } from './exchange.ts';
 import { missingCells, type NormalizedEvent } from './normalized-events.ts';
 import type { InitialValues } from './initial-values.ts';
 import { writeKeyCells } from './normalized-batch.ts';
-import type { CompiledShape } from './normalized-layout.ts';
 import { begin } from './sessions.ts';
 import { StagedRows } from './staged-rows.ts';
 import { fetchStatement, type FetchedFrom } from './table-statements.ts';
@@ -17,7 +19,7 @@ const LIMITS = { lockTimeoutMs: 5000, statementTimeoutMs: 60_000 };
 interface WantedCell {
   readonly name: string;
   readonly source: FetchedFrom;
-  readonly isBinary: boolean;
+  readonly kind: ColumnKind;
 }
 
 /**
@@ -43,9 +45,10 @@ export class FetchedCells {
         const { name, type } = image.schema.columns[cell] as (typeof image.schema.columns)[number];
         const initial = initials.ofDocument(name);
         const absent = initial === undefined ? null : jsonbText(initial);
-        const source =
-          type.kind === 'json' ? { document: name, absent } : { column: this.columnOf(name) };
-        wanted.set(name, { name, source, isBinary: type.kind === 'bytes' });
+        // By the other rules a document is whole in its column.
+        const isApart = compiled.names.rules === 'basic' && type.kind === 'json';
+        const source = isApart ? { document: name, absent } : { column: this.columnOf(name) };
+        wanted.set(name, { name, source, kind: type.kind });
       }
     }
     this.wanted = [...wanted.values()];
@@ -80,12 +83,14 @@ export class FetchedCells {
     const row = this.rows.get(event);
     const index = this.wanted.findIndex((cell) => cell.name === name);
     if (row === undefined || index === -1) return undefined;
-    const { source, isBinary } = this.wanted[index] as WantedCell;
+    const { source, kind } = this.wanted[index] as WantedCell;
     const [hasRaw, ...texts] = row;
     if ('document' in source && hasRaw !== 't') return undefined;
     const text = texts[index];
     if (text === null || text === undefined) return null;
-    return Buffer.from(text, isBinary ? 'base64' : 'utf8');
+    const isJson = kind === 'array' && this.compiled.names.rules !== 'basic';
+    if (isJson) return Buffer.from(arrayOfJson(parseJson(text)));
+    return Buffer.from(text, kind === 'bytes' ? 'base64' : 'utf8');
   }
 
   private columnOf(name: string): string {

@@ -4,7 +4,7 @@ import { literal, quoted } from './identifiers.ts';
 import type { SchemaOfRecord } from './newest-by-key.ts';
 import type { EncodeOptions, RecordSlice, TableStatements } from './table-batch.ts';
 import { located } from './table-batch.ts';
-import { stagingLayout, type TableLayout } from './table-layout.ts';
+import { eventIdOf, stagingLayout, type TableLayout } from './table-layout.ts';
 import { tableOf } from './table-statements.ts';
 
 /**
@@ -38,7 +38,7 @@ export function createRebuild(live: TableLayout): Statement[] {
   const keys = live.keys.map((index) => quoted(live.columns[index]?.name as string)).join(',');
   const access =
     keys === ''
-      ? `CREATE INDEX ON ${staging} (${quoted('_airbyte_ab_id')})`
+      ? `CREATE INDEX ON ${staging} (${eventIdOf(live)})`
       : `ALTER TABLE ${staging} ADD PRIMARY KEY (${keys})`;
   return [...createStaging(live), { text: access }];
 }

@@ -1,7 +1,15 @@
 import type { ChangeSchema } from '../../../schemas/envelope/change-decoder.ts';
 import type { Column, InitialValue } from '../../../schemas/envelope/stream-schema.ts';
 import { flattenDocument, pathKey, type FlatDocument } from '../../../schemas/normalize/flatten.ts';
-import { parseJson, textOf, type JsonValue } from '../../../schemas/normalize/json-value.ts';
+import {
+  jsonbText,
+  parseJson,
+  textOf,
+  type JsonValue,
+} from '../../../schemas/normalize/json-value.ts';
+import type { Rules } from '../../../schemas/normalize/rules.ts';
+import { arrayAsJson } from '../../../schemas/values/array-literal.ts';
+import { isDocument } from './airbyte-types.ts';
 import type { ColumnInitial } from './table-layout.ts';
 
 /**
@@ -9,16 +17,21 @@ import type { ColumnInitial } from './table-layout.ts';
  * does not know what a newer one told.
  */
 export class InitialValues {
+  private readonly rules: Rules;
   private readonly columns = new Map<string, ColumnInitial>();
   private readonly documents = new Map<string, JsonValue>();
 
+  constructor(rules: Rules) {
+    this.rules = rules;
+  }
+
   learn(schemas: readonly ChangeSchema[]): void {
     for (const { columns } of schemas) {
-      for (const column of columns) {
-        if (column.initial === undefined) continue;
-        const { kind } = column.type;
-        if (kind === 'json') this.documents.set(column.name, parseJson(column.initial.text));
-        else this.columns.set(pathKey([column.name]), { ...column.initial, kind });
+      for (const { name, type, initial } of columns) {
+        if (initial === undefined) continue;
+        const text = this.textOf(initial, type);
+        if (isDocument(type, this.rules)) this.documents.set(name, parseJson(text));
+        else this.columns.set(pathKey([name]), { ...initial, ...type, text });
       }
     }
   }
@@ -38,7 +51,9 @@ export class InitialValues {
     const column = this.ofColumn(path);
     if (column !== undefined) return column;
     const found = this.flat(path[0] as string)?.fields.get(pathKey(path));
-    return found === undefined ? undefined : { text: textOf(found.value) };
+    if (found === undefined) return undefined;
+    // A document that is taken apart has texts; one that stays whole is jsonb.
+    return { text: this.rules === 'basic' ? textOf(found.value) : jsonbText(found.value) };
   }
 
   /** The documents that rows of the time before `columns` have beside those of the row itself. */
@@ -50,6 +65,21 @@ export class InitialValues {
   /** The initial document of a column, taken apart. */
   flat(name: string): FlatDocument | undefined {
     const value = this.documents.get(name);
-    return value === undefined ? undefined : flattenDocument(new Map([[name, value]]), '');
+    if (value === undefined) return undefined;
+    return flattenDocument(new Map([[name, value]]), '', this.rules);
   }
+
+  /** As the target prints it: arrays are JSON by Airbyte's own rules, and binary is base64 in v2. */
+  private textOf({ text, avro }: InitialValue, { kind, native }: Column['type']): string {
+    if (this.rules === 'basic') return text;
+    if (kind === 'array') return arrayAsJson(text, native?.replace(/(\[\])+$/, ''));
+    if (kind !== 'bytes' || this.rules !== 'v2') return text;
+    return cellOf(avro).toString('base64');
+  }
+}
+
+/** The bytes of a cell behind their length. */
+function cellOf(avro: string): Buffer {
+  const bytes = Buffer.from(avro, 'base64');
+  return bytes.subarray(bytes.findIndex((byte) => (byte & 0x80) === 0) + 1);
 }

@@ -1,9 +1,10 @@
 import type { BinaryWriter } from './binary-writer.ts';
+import type { CompiledShape } from './compiled-shape.ts';
 import { truncateValues } from './deduped-rows.ts';
 import type { Statement } from './exchange.ts';
-import { DELETE, NewestByKey, TOMBSTONE } from './newest-by-key.ts';
+import { forgetVersions, truncateVersions } from './history-statements.ts';
+import { DELETE, NewestByKey, TOMBSTONE, type TruncateEvent } from './newest-by-key.ts';
 import type { NormalizedEvent, NormalizedEvents } from './normalized-events.ts';
-import type { CompiledShape } from './normalized-layout.ts';
 import { NormalizedRows } from './normalized-rows.ts';
 import { rawStatement } from './raw-rows.ts';
 import { StagedRows } from './staged-rows.ts';
@@ -99,9 +100,10 @@ class NormalizedBatch {
         throw located(error, slice, index);
       }
     }
-    this.eachEvent(() => undefined);
+    this.eachEvent((event) => this.rows.addVersion(event));
     this.addRaw();
     const { truncate } = newest;
+    this.addHistory(deletes, truncate);
     if (truncate !== null) {
       const values = truncateValues(truncate);
       const soft = options.softDeletes;
@@ -113,6 +115,18 @@ class NormalizedBatch {
     this.add(deletes, 'delete', () => deleteStatement(flat, options.softDeletes));
     this.add(softDeletes, 'soft', () => upsertStatement(flat, softColumns(flat)));
     return { statements: this.statements, mustMissNone: [], isLong: truncate !== null };
+  }
+
+  /** The versions of rows are all kept, not the newest alone. */
+  private addHistory(deletes: StagedRows, truncate: TruncateEvent | null): void {
+    const { compiled, rows, options } = this;
+    const { history, flat } = compiled;
+    if (history === null || rows.history === null || options.onlyColumn !== undefined) return;
+    const text = compiled.text.bind(compiled);
+    this.statements.push(...rows.history.statements(text));
+    this.add(deletes, 'forget', () => forgetVersions(history, deleteColumns(flat)));
+    if (truncate === null) return;
+    this.statements.push({ text: truncateVersions(history), values: truncateValues(truncate) });
   }
 
   private addUpsert(): void {

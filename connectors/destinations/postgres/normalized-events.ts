@@ -13,6 +13,8 @@ import {
   textOf,
   type JsonValue,
 } from '../../../schemas/normalize/json-value.ts';
+import type { Rules } from '../../../schemas/normalize/rules.ts';
+import { isDocument } from './airbyte-types.ts';
 import { cellJson, type RowImage } from './event-json.ts';
 import type { InitialValues } from './initial-values.ts';
 import { KeySlots } from './key-slots.ts';
@@ -29,7 +31,23 @@ export interface NormalizedEvent {
   image: RowImage;
   /** The event before it of the same key in the batch; null for the first. */
   readonly previous: NormalizedEvent | null;
-  flat: { readonly document: FlatDocument; readonly hash: string } | null;
+  /** Null by rules that take no documents apart. */
+  flat: TakenApart | null;
+}
+
+interface TakenApart {
+  readonly document: FlatDocument;
+  readonly hash: string;
+  /** Hash of the key; of no meaning without one. */
+  readonly uniqueKey: string;
+}
+
+export interface FlattenRules {
+  readonly rules: Rules;
+  readonly isDeduped: boolean;
+  readonly primaryKey: readonly string[];
+  /** Null where rows are a history. */
+  readonly initials: InitialValues | null;
 }
 
 /** The events of a batch by where they stand. */
@@ -63,16 +81,17 @@ export class NormalizedEvents {
     return this.inOrder.filter((event) => event.previous === null && lacksCells(event));
   }
 
-  /** Fills what updates left out from the event before, in order, and takes the documents apart.
-   * `initials` is null where rows are a history. */
-  flatten(deduped: boolean, initials: InitialValues | null): void {
+  /** Fills what updates left out from the event before, in order, and takes the documents apart. */
+  flatten(how: FlattenRules): void {
+    const { initials } = how;
     for (const event of this.inOrder) {
       try {
         const { previous } = event;
-        if (deduped && previous !== null && lacksCells(event)) {
+        if (how.isDeduped && previous !== null && lacksCells(event)) {
           event.image = completed(event.image, (name) => cellBytes(previous.image, name));
         }
-        event.flat = flatten(event.image, event.change.hasAfter ? initials : null);
+        if (how.rules === 'v2') continue;
+        event.flat = flatten(event.image, how, event.change.hasAfter ? initials : null);
       } catch (error) {
         throw located(asPipelineError(error), event.slice, event.index);
       }
@@ -154,21 +173,22 @@ function cellBytes({ schema, bytes, spans, patches }: RowImage, column: string) 
 /** The hash id is made of all fields of the row, the documents of those that hold one. */
 function flatten(
   image: RowImage,
+  { rules, primaryKey }: FlattenRules,
   initials: InitialValues | null,
-): { document: FlatDocument; hash: string } {
+): TakenApart {
   const texts: string[] = [];
   const documents = new Map<string, JsonValue>();
-  image.schema.columns.forEach(({ name, type }, cell) => {
+  const { columns } = image.schema;
+  columns.forEach(({ name, type }, cell) => {
     const json = cellJson(image, cell);
     const value = json === undefined ? null : parseJson(json);
     texts.push(textOf(value));
-    if (type.kind === 'json') documents.set(name, value);
+    if (isDocument(type, rules)) documents.set(name, value);
   });
-  for (const [name, value] of initials?.absent(image.schema.columns) ?? []) {
-    documents.set(name, value);
-  }
+  for (const [name, value] of initials?.absent(columns) ?? []) documents.set(name, value);
   const hash = hashId(texts);
-  return { document: flattenDocument(documents, hash), hash };
+  const keys = primaryKey.map((key) => texts[columns.findIndex(({ name }) => name === key)] ?? '');
+  return { document: flattenDocument(documents, hash, rules), hash, uniqueKey: hashId(keys) };
 }
 
 function asPipelineError(error: unknown): unknown {

@@ -1,34 +1,53 @@
 import { PipelineError } from '../../../core/errors/pipeline-error.ts';
-import type { ChangeSchema, KeySchema } from '../../../schemas/envelope/change-decoder.ts';
-import { schemaIdAt } from '../../../schemas/envelope/record-view.ts';
 import { pathKey } from '../../../schemas/normalize/flatten.ts';
+import type { Rules } from '../../../schemas/normalize/rules.ts';
 import type { Shape, TableShape } from '../../../schemas/normalize/shape.ts';
-import type { SchemaLookup } from '../../spi/destination.ts';
-import type { CellEncoder } from './cell-encoder.ts';
-import { absentEncoder, encoderFor } from './change-plan.ts';
 import { typeOfSpelling } from './column-type.ts';
-import { METADATA_COLUMNS, stagingName, SYSTEM_COLUMNS } from './identifiers.ts';
+import { historyLayout } from './history-layout.ts';
+import { METADATA_COLUMNS, SYSTEM_COLUMNS } from './identifiers.ts';
 import type { InitialValues } from './initial-values.ts';
-import { CompiledTable } from './table-batch.ts';
+import type { QualifiedTable } from './stream-tables.ts';
 import {
   layoutOf,
   metadataColumns,
+  V2_NAMES,
   type TableColumn,
   type TableLayout,
+  type TableMode,
   type TableName,
 } from './table-layout.ts';
 
 /** Behind the columns that every flat row has, and in front of what tells a child row's place. */
 const NORMALIZED_AT = column('_airbyte_normalized_at', 'timestamp with time zone');
 const POSITION = column('_headrace_position', 'integer');
+const UNIQUE_KEY = column('_airbyte_unique_key', 'text');
+
+const V2_EVENT = [
+  column(V2_NAMES.id, 'character varying'),
+  column(V2_NAMES.extractedAt, 'timestamp with time zone'),
+];
+const V2_ROW = [column(V2_NAMES.meta, 'jsonb'), column(V2_NAMES.generation, 'bigint')];
+const V2_DOCUMENT = [
+  column('_airbyte_loaded_at', 'timestamp with time zone'),
+  column('_airbyte_data', 'jsonb'),
+];
 
 /** Names that no field of a document may take, in lower case. */
 export const RESERVED_FIELDS: ReadonlySet<string> = new Set([
   ...METADATA_COLUMNS,
   ...SYSTEM_COLUMNS,
-  NORMALIZED_AT.name,
-  POSITION.name,
+  ...[NORMALIZED_AT, POSITION, UNIQUE_KEY, ...V2_EVENT, ...V2_ROW].map(({ name }) => name),
 ]);
+
+/** What decides about a stream's tables beside the flat table's own name. */
+export interface NormalizedNames {
+  readonly rules: Rules;
+  readonly raw: QualifiedTable;
+  /** The table of the versions of rows, beside the flat one; null where none are kept. */
+  readonly history: string | null;
+  /** The stream's name as the connection lands it, before it is made a table's. */
+  readonly stream: string;
+}
 
 function column(name: string, ddl: string): TableColumn {
   return { name, ...typeOfSpelling(ddl) };
@@ -42,32 +61,48 @@ function fieldColumns({ fields }: TableShape, initials?: InitialValues): TableCo
   });
 }
 
-/** Fields, metadata, `_airbyte_normalized_at`, hash id. */
+/** Columns in front of the fields. */
+function leadingColumns(rules: Rules, mode: TableMode): TableColumn[] {
+  if (rules === 'v2') return [...V2_EVENT, ...V2_ROW];
+  return rules === 'classic' && mode === 'append_dedup' ? [UNIQUE_KEY] : [];
+}
+
+/** Columns behind the fields: Airbyte's, in its order, then those that only we have. */
+function trailingColumns(rules: Rules, mode: TableMode, hashColumn: string): TableColumn[] {
+  const metadata = metadataColumns(mode);
+  const own = [NORMALIZED_AT, column(hashColumn, 'text')];
+  if (rules === 'basic') return [...metadata, ...own];
+  const [event, cdc, place] = [metadata.slice(0, 2), metadata.slice(2, 5), metadata.slice(5)];
+  return rules === 'v2' ? [...cdc, ...place] : [...cdc, ...event, ...own, ...place];
+}
+
+/** The stream's own table: one row per change, per key or per row of the last copy. */
 export function flatLayout(
   name: TableName,
+  rules: Rules,
   shape: TableShape,
   initials: InitialValues,
 ): TableLayout {
-  const source = fieldColumns(shape, initials);
-  const keys =
-    name.mode === 'append_dedup' ? name.primaryKey.map((key) => keyField(name, shape, key)) : [];
   const { schema, table, mode, stream } = name;
-  const own = [NORMALIZED_AT, column(shape.hashColumn, 'text')];
-  const columns = [...source, ...metadataColumns(mode), ...own];
+  const source = [...leadingColumns(rules, mode), ...fieldColumns(shape, initials)];
+  const columns = [...source, ...trailingColumns(rules, mode, shape.hashColumn)];
+  const keys = mode === 'append_dedup' ? keyFields(name, shape, columns) : [];
   return { schema, table, mode, stream, columns, sourceColumns: source.length, keys };
 }
 
-function keyField({ stream }: TableName, { fields }: TableShape, key: string): number {
-  const wanted = pathKey([key]);
-  const index = fields.findIndex(({ path }) => pathKey(path) === wanted);
-  if (index !== -1) return index;
-  throw new PipelineError(
-    'DST_KEY_MISMATCH',
-    `stream ${stream}: key column "${key}" does not exist`,
-    {
-      details: { stream },
-    },
-  );
+/** Indexes of the key's columns among `columns`. */
+function keyFields(
+  { stream, primaryKey }: TableName,
+  { fields }: TableShape,
+  columns: readonly TableColumn[],
+): number[] {
+  return primaryKey.map((key) => {
+    const wanted = pathKey([key]);
+    const field = fields.find(({ path }) => pathKey(path) === wanted);
+    if (field !== undefined) return columns.findIndex(({ name }) => name === field.column);
+    const message = `stream ${stream}: key column "${key}" does not exist`;
+    throw new PipelineError('DST_KEY_MISMATCH', message, { details: { stream } });
+  });
 }
 
 /** The parent's hash id, fields, `_airbyte_ab_id` of the event, times, own hash id, position. */
@@ -84,146 +119,39 @@ export function childLayout({ schema, stream }: TableName, shape: TableShape): T
   return { schema, table: shape.name, mode: 'append', stream, columns, sourceColumns, keys: [] };
 }
 
-export function rawLayout(name: TableName, table: string): TableLayout {
-  return layoutOf({ ...name, table, mode: 'raw' }, []);
+export function rawLayout(name: TableName, { rules, raw }: NormalizedNames): TableLayout {
+  const named: TableName = { ...name, ...raw, mode: 'raw' };
+  if (rules !== 'v2') return layoutOf(named, []);
+  const columns = [...V2_EVENT, ...V2_DOCUMENT, ...V2_ROW];
+  return { ...raw, mode: 'raw', stream: name.stream, columns, sourceColumns: 0, keys: [0] };
 }
 
-/** All tables of a stream, the flat one first. */
-export function liveLayouts(
-  name: TableName,
-  raw: string,
-  shape: Shape,
-  initials: InitialValues,
-): TableLayout[] {
-  const [flat, ...children] = shape;
-  return [
-    flatLayout(name, flat as TableShape, initials),
-    rawLayout(name, raw),
-    ...children.map((table) => childLayout(name, table)),
-  ];
-}
-
-/** How one schema's cells go into the flat table. */
-export interface FlatPlan {
-  readonly schema: ChangeSchema;
-  /** For each field: the cell that fills it, or -1 for one that a document fills, or nothing: the
-   * encoder then writes what rows of the time before the column have. */
-  readonly cellOf: Int32Array;
-  readonly encoders: readonly CellEncoder[];
-  /** Cells that hold documents. */
-  readonly documents: readonly number[];
-}
-
-export interface FlatKeyPlan {
-  readonly schema: KeySchema;
-  readonly cellOf: readonly number[];
-  readonly encoders: readonly CellEncoder[];
-}
-
-/** A stream's tables with everything that is compiled for them; replaced as a whole when they change. */
-export class CompiledShape {
-  readonly shape: Shape;
-  readonly raw: CompiledTable;
+/** All tables of a stream as they are live. */
+export interface NormalizedTables {
   readonly flat: TableLayout;
+  readonly raw: TableLayout;
+  readonly history: TableLayout | null;
   readonly children: readonly TableLayout[];
-  private readonly name: TableName;
-  private readonly rawName: string;
-  private readonly initials: InitialValues;
-  private readonly schemas: SchemaLookup;
-  private readonly plans = new Map<number, FlatPlan>();
-  private readonly keyPlans = new Map<number, FlatKeyPlan>();
-  private readonly texts = new Map<string, string>();
-
-  constructor(
-    name: TableName,
-    raw: string,
-    shape: Shape,
-    schemas: SchemaLookup,
-    initials: InitialValues,
-  ) {
-    this.name = name;
-    this.initials = initials;
-    this.shape = shape;
-    this.schemas = schemas;
-    this.rawName = raw;
-    this.raw = new CompiledTable(rawLayout(name, raw), schemas);
-    this.flat = flatLayout(name, shape[0] as TableShape, initials);
-    this.children = shape.slice(1).map((table) => childLayout(name, table));
-  }
-
-  /** The same for the tables that a generation gathers in. */
-  staging(): CompiledShape {
-    const { name, rawName, shape, schemas, initials } = this;
-    const staged = { ...name, table: stagingName(name.table) };
-    const tables = shape.map((table) => ({ ...table, name: stagingName(table.name) }));
-    return new CompiledShape(staged, stagingName(rawName), tables, schemas, initials);
-  }
-
-  plan(bytes: Buffer, start: number, end: number): FlatPlan {
-    const id = schemaIdAt(bytes, start, end);
-    let plan = this.plans.get(id);
-    if (plan === undefined) {
-      const schema = this.schemas.value(id);
-      if (schema === undefined) throw undecodable();
-      this.plans.set(id, (plan = this.compile(schema)));
-    }
-    return plan;
-  }
-
-  keyPlan(bytes: Buffer, start: number, end: number): FlatKeyPlan {
-    const id = schemaIdAt(bytes, start, end);
-    let plan = this.keyPlans.get(id);
-    if (plan === undefined) {
-      const schema = this.schemas.key(id);
-      if (schema === undefined) throw undecodable();
-      this.keyPlans.set(id, (plan = this.compileKey(schema)));
-    }
-    return plan;
-  }
-
-  /** A statement's text, made once. */
-  text(name: string, make: () => string): string {
-    let text = this.texts.get(name);
-    if (text === undefined) this.texts.set(name, (text = make()));
-    return text;
-  }
-
-  private compile(schema: ChangeSchema): FlatPlan {
-    const { fields } = this.shape[0] as TableShape;
-    const cells = new Map(schema.columns.map(({ name }, cell) => [pathKey([name]), cell]));
-    const isDocument = (cell: number) => schema.columns[cell]?.type.kind === 'json';
-    const cellOf = new Int32Array(fields.length).fill(-1);
-    const encoders = fields.map(({ path }, index): CellEncoder => {
-      const cell = cells.get(pathKey(path));
-      if (cell === undefined) {
-        return absentEncoder(this.flat, this.flat.columns[index] as TableColumn);
-      }
-      if (isDocument(cell)) return (out) => out.null();
-      cellOf[index] = cell;
-      return encoderFor(this.flat, index, schema.columns[cell] as ChangeSchema['columns'][number]);
-    });
-    const documents = schema.columns.flatMap((_, cell) => (isDocument(cell) ? [cell] : []));
-    return { schema, cellOf, encoders, documents };
-  }
-
-  private compileKey(schema: KeySchema): FlatKeyPlan {
-    const { primaryKey, stream } = this.name;
-    const cellOf = primaryKey.map((key) => schema.columns.findIndex(({ name }) => name === key));
-    if (cellOf.includes(-1) || schema.columns.length !== cellOf.length) {
-      const message = `stream ${stream}: the records' key is not (${primaryKey.join(', ')})`;
-      throw new PipelineError('DST_KEY_MISMATCH', message, { details: { stream } });
-    }
-    const encoders = this.flat.keys.map((index, i) =>
-      encoderFor(
-        this.flat,
-        index,
-        schema.columns[cellOf[i] as number] as KeySchema['columns'][number],
-      ),
-    );
-    return { schema, cellOf, encoders };
-  }
 }
 
-function undecodable(): PipelineError {
-  return new PipelineError('EVT_UNDECODABLE', 'a record names a schema that cannot be read');
+export function normalizedTables(
+  name: TableName,
+  names: NormalizedNames,
+  [own, ...children]: Shape,
+  initials: InitialValues,
+): NormalizedTables {
+  const { rules, history } = names;
+  const shape = own as TableShape;
+  const flat = flatLayout(name, rules, shape, initials);
+  return {
+    flat,
+    raw: rawLayout(name, names),
+    history: history === null ? null : historyLayout(flat, history),
+    children: children.map((table) => childLayout(name, table)),
+  };
+}
+
+/** The tables in one list, the flat one first. */
+export function listed({ flat, raw, history, children }: NormalizedTables): TableLayout[] {
+  return [flat, raw, ...(history === null ? [] : [history]), ...children];
 }

@@ -1,24 +1,27 @@
 import type { Client } from 'pg';
-import { PipelineError } from '../../../core/errors/pipeline-error.ts';
+import type { PipelineError } from '../../../core/errors/pipeline-error.ts';
 import type { ChangeSchema } from '../../../schemas/envelope/change-decoder.ts';
-import { pathKey, type FlatDocument } from '../../../schemas/normalize/flatten.ts';
+import { pathKey } from '../../../schemas/normalize/flatten.ts';
 import {
   extended,
-  Observed,
+  rulesOf,
   type Naming,
+  type Observed,
   type Shape,
   type TableShape,
 } from '../../../schemas/normalize/shape.ts';
-import { covers, targetType, widened } from './column-type.ts';
 import { exchange, type Statement } from './exchange.ts';
 import type { InitialValues } from './initial-values.ts';
 import { quoted } from './identifiers.ts';
 import {
   childLayout,
   flatLayout,
-  liveLayouts,
+  listed,
+  normalizedTables,
   rawLayout,
   RESERVED_FIELDS,
+  type NormalizedNames,
+  type NormalizedTables,
 } from './normalized-layout.ts';
 import {
   identifyTable,
@@ -31,6 +34,7 @@ import { admit, register, type Registration } from './registration.ts';
 import { begin } from './sessions.ts';
 import { alignStaging } from './staging.ts';
 import { readShape, selectShape, storeShape } from './shape-store.ts';
+import type { QualifiedTable } from './stream-tables.ts';
 import {
   alterTable,
   columnAction,
@@ -38,22 +42,17 @@ import {
   ensureSchema,
   lockDefinition,
   readTable,
+  type CatalogTable,
 } from './table-catalog.ts';
-import { showsRows, type ColumnChange, type TableLayout } from './table-layout.ts';
+import { changesTo, type ColumnChange, type TableLayout } from './table-layout.ts';
 import { DEFINITION_LIMITS } from './table-owner.ts';
 import { tableOf } from './table-statements.ts';
+import { wantedShape } from './wanted-shape.ts';
 
 export interface PreparedShape {
   /** Null while no schema is known. */
   readonly shape: Shape | null;
   readonly partitions: readonly StoredPartition[];
-}
-
-/** Names beside the flat table's own. */
-export interface NormalizedNames {
-  readonly raw: string;
-  /** The stream's name as the connection lands it, before it is made a table's. */
-  readonly stream: string;
 }
 
 export interface ShapeWish {
@@ -82,8 +81,8 @@ export async function prepareShape(
     selectShape(home, connectionId, topic),
   ]);
   const partitions = readPartitions(offsets?.rows ?? []);
-  const known = readShape(stored);
   const table = await readTable(client, name.schema, name.table);
+  const known = ofRules(readShape(stored), owned, names, table);
   const replay = await admit(client, owned, partitions, table, registration);
   if (table !== null && known.length === 0) {
     const what = 'what its columns mean is gone; move its tables away, then replay the stream';
@@ -99,11 +98,14 @@ export async function prepareShape(
     table !== null &&
     partitions.every(({ nextOffset }) => nextOffset === null) &&
     !(await hasDependents(client, table.oid));
-  const all = wanted(known, schemas, observed, owned, initials);
+  const { rules } = names;
+  const all = wantedShape(known, schemas, observed, owned, { rules, initials });
   const shape = await grow(client, owned, names, { known, observed: all, isUnused, initials });
-  const live = liveLayouts(name, names.raw, shape, initials);
+  const tables = normalizedTables(name, names, shape, initials);
+  const live = listed(tables);
   const isStaged = name.isReplaced || partitions.some(({ isRebuild }) => isRebuild);
-  if (table === null && known.length > 0) await restore(client, owned, live, shape);
+  if (table === null && known.length > 0) await restore(client, owned, tables, shape);
+  if (tables.history !== null) await alignHistory(client, owned, tables.history);
   if (isStaged) await alignStaging(client, owned, live);
   const current =
     registration === null ? partitions : await register(client, owned, registration, replay, live);
@@ -114,60 +116,18 @@ export async function prepareShape(
   return { shape, partitions: current };
 }
 
-/** What was observed, with the columns that the source declares in front. */
-function wanted(
-  known: Shape,
-  schemas: readonly ChangeSchema[],
-  observed: Observed | null,
+/** The shape as it is known; nothing where tables of other rules were moved away. */
+function ofRules(
+  stored: Shape,
   owned: OwnedTable,
-  initials: InitialValues,
-): Observed {
-  const all = new Observed();
-  const types = new Map(known[0]?.fields.map(({ path, type }) => [pathKey(path), type]));
-  for (const { columns } of schemas) {
-    for (const { name, type } of columns) {
-      if (type.kind === 'json') {
-        const document = showsRows(owned.name.mode) ? initials.flat(name) : undefined;
-        if (document === undefined) continue;
-        refuseNewChildren(known, document, owned, name);
-        all.document(document);
-        continue;
-      }
-      const wide = wideType(types.get(pathKey([name])), targetType(type).ddl, owned, name);
-      types.set(pathKey([name]), wide);
-      all.column(name, wide);
-    }
-  }
-  if (observed !== null) all.merge(observed);
-  return all;
-}
-
-/** Rows that are there already would need child rows that no event brings. */
-function refuseNewChildren(
-  known: Shape,
-  { children }: FlatDocument,
-  { name: { stream } }: OwnedTable,
-  column: string,
-): void {
-  const tables = new Set(known.map(({ path }) => pathKey(path)));
-  if (known.length === 0 || children.every(({ table }) => tables.has(pathKey(table)))) return;
-  throw new PipelineError(
-    'DST_SCHEMA_INCOMPATIBLE',
-    `stream ${stream}: column "${column}" was added with a default that holds an array of objects; rows delivered before would need child rows`,
-    { details: { stream, column } },
-  );
-}
-
-function wideType(known: string | undefined, type: string, owned: OwnedTable, column: string) {
-  if (known === undefined || covers(known, type)) return known ?? type;
-  const wide = widened(known, type);
-  if (wide !== null) return wide;
-  const { stream } = owned.name;
-  throw new PipelineError(
-    'DST_SCHEMA_INCOMPATIBLE',
-    `stream ${stream}: column "${column}" is ${known} in the destination and became ${type}; that cannot be changed without losing values`,
-    { details: { stream, column, from: known, to: type } },
-  );
+  { rules }: NormalizedNames,
+  table: CatalogTable | null,
+): Shape {
+  const made = rulesOf(stored);
+  if (stored.length === 0 || made === rules) return stored;
+  if (table === null) return [];
+  const what = `its tables were made by normalization "${made}", not "${rules}"; move them away and replay the stream, or set that back`;
+  throw refusal(owned, 'DST_TABLE_CHANGED', what);
 }
 
 interface Growth {
@@ -197,37 +157,28 @@ async function grow(
   { known, observed, isUnused, initials }: Growth,
 ): Promise<Shape> {
   const { home, connectionId, topic, name } = owned;
-  const [relations] = await exchange(client, [
-    {
-      text: `SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid=c.relnamespace
-        WHERE n.nspname=$1`,
-      values: [name.schema],
-    },
-  ]);
-  const others = new Set(relations?.rows.map(([relation]) => relation));
   const { schema } = name;
-  const { raw, stream } = names;
+  const { raw, stream, rules, history } = names;
+  const others = await relationsOf(client, schema);
   const naming: Naming = {
     schema,
     stream,
+    rules,
     reserved: RESERVED_FIELDS,
-    isTaken: (table) => others.has(table) || table === raw,
+    isTaken: (table) => others.has(table) || table === raw.table || table === history,
   };
   const shape = extended(known, observed, naming);
   if (shape === known) return shape;
   const statements: Statement[] = [];
   if (known.length === 0) {
-    if (others.has(raw)) {
-      const what = 'a table of that name exists and is not ours';
-      throw refusal({ ...owned, name: { ...name, table: raw } }, 'DST_TABLE_FOREIGN', what);
-    }
-    await ensureSchema(client, schema);
-    statements.push(...createTable(rawLayout(name, raw), `${marker(owned)} raw`));
+    if ((await readTable(client, raw.schema, raw.table)) !== null) throw foreign(owned, raw);
+    for (const one of new Set([schema, raw.schema])) await ensureSchema(client, one);
+    statements.push(...createTable(rawLayout(name, names), `${marker(owned)} raw`));
   }
   const old = new Map(known.map((table) => [pathKey(table.path), table]));
   for (const table of shape) {
     const isFlat = table.path.length === 0;
-    const layout = isFlat ? flatLayout(name, table, initials) : childLayout(name, table);
+    const layout = isFlat ? flatLayout(name, rules, table, initials) : childLayout(name, table);
     const before = old.get(pathKey(table.path));
     if (before === undefined) statements.push(...created(owned, layout, table));
     else if (before === table) continue;
@@ -239,16 +190,42 @@ async function grow(
   return shape;
 }
 
+async function relationsOf(client: Client, schema: string): Promise<Set<string | null>> {
+  const text = `SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid=c.relnamespace
+    WHERE n.nspname=$1`;
+  const [relations] = await exchange(client, [{ text, values: [schema] }]);
+  return new Set(relations?.rows.map(([relation]) => relation as string));
+}
+
+function foreign(owned: OwnedTable, table: QualifiedTable): PipelineError {
+  const what = 'a table of that name exists and is not ours';
+  return refusal({ ...owned, name: { ...owned.name, ...table } }, 'DST_TABLE_FOREIGN', what);
+}
+
+/** Makes the table of versions, or brings it to where the flat table's columns are. */
+async function alignHistory(client: Client, owned: OwnedTable, layout: TableLayout): Promise<void> {
+  const { schema, table } = layout;
+  const comment = `${marker(owned)} scd`;
+  const known = await readTable(client, schema, table);
+  if (known === null) {
+    await exchange(client, createTable(layout, comment), 0);
+    return;
+  }
+  if (known.comment !== comment) throw foreign(owned, { schema, table });
+  const changes = changesTo(known.columns, layout.columns);
+  if (changes.length > 0) await exchange(client, [alterTable(layout, changes)], 0);
+}
+
 /** Makes the tables of a known shape that somebody removed, for a replay to fill them. */
 async function restore(
   client: Client,
   owned: OwnedTable,
-  [flat, raw, ...children]: readonly TableLayout[],
+  { flat, raw, children }: NormalizedTables,
   shape: Shape,
 ): Promise<void> {
   const wanted: (readonly [TableLayout, Statement[]])[] = [
-    [raw as TableLayout, createTable(raw as TableLayout, `${marker(owned)} raw`)],
-    ...[flat as TableLayout, ...children].map(
+    [raw, createTable(raw, `${marker(owned)} raw`)],
+    ...[flat, ...children].map(
       (layout, i) => [layout, created(owned, layout, shape[i] as TableShape)] as const,
     ),
   ];

@@ -2,16 +2,19 @@ import { CELL_NULL, CELL_UNCHANGED, OP_DELETE } from '../../../schemas/envelope/
 import { pathKey, type FlatFields } from '../../../schemas/normalize/flatten.ts';
 import { jsonbText, textOf, type JsonValue } from '../../../schemas/normalize/json-value.ts';
 import type { FieldShape, TableShape } from '../../../schemas/normalize/shape.ts';
+import { writeDouble } from './airbyte-types.ts';
 import type { BinaryWriter } from './binary-writer.ts';
+import type { CompiledShape } from './compiled-shape.ts';
 import { eventJson } from './event-json.ts';
-import { EventIds, writeMetadata, type EventStamp } from './event-metadata.ts';
+import { EventIds, type EventStamp } from './event-metadata.ts';
+import { HistoryRows } from './history-rows.ts';
 import type { NormalizedEvent } from './normalized-events.ts';
-import type { CompiledShape } from './normalized-layout.ts';
 import { writeNumeric } from './numeric-cell.ts';
-import { newRawRows, writeRawRow } from './raw-rows.ts';
+import { OwnCells } from './own-cells.ts';
+import { newRawRows, writeRawRow, writeV2RawRow } from './raw-rows.ts';
 import { StagedRows } from './staged-rows.ts';
 import type { EncodeOptions } from './table-batch.ts';
-import type { TableColumn } from './table-layout.ts';
+import type { TableColumn, TableLayout } from './table-layout.ts';
 import { writeMicros } from './timestamp-cell.ts';
 
 const NO_CELL = Buffer.alloc(0);
@@ -20,8 +23,11 @@ const NO_CELL = Buffer.alloc(0);
 export class NormalizedRows {
   readonly raw: ReturnType<typeof newRawRows>;
   readonly flat: StagedRows;
+  /** Null where no versions are kept. */
+  readonly history: HistoryRows | null;
   /** By number of the child table; null where none was staged. */
   readonly children: (StagedRows | null)[];
+  private readonly own: OwnCells;
   private readonly compiled: CompiledShape;
   private readonly options: EncodeOptions;
   private readonly records: number;
@@ -29,19 +35,23 @@ export class NormalizedRows {
   private readonly ids = new Map<string, EventIds>();
 
   constructor(compiled: CompiledShape, records: number, options: EncodeOptions) {
-    const { shape, flat, children, raw } = compiled;
+    const { shape, flat, children, raw, history } = compiled;
     this.compiled = compiled;
     this.options = options;
     this.records = records;
     this.raw = newRawRows(raw, records, options);
     this.flat = new StagedRows(flat.columns, records);
+    this.own = new OwnCells(flat, this.flat.cells);
+    this.history = history === null ? null : new HistoryRows(history, records);
     this.children = children.map(() => null);
     this.childOf = new Map(shape.slice(1).map(({ path }, i) => [pathKey(path), i]));
   }
 
   addRaw(event: NormalizedEvent): void {
     const { change, image } = event;
-    writeRawRow(this.raw, eventJson(image, change, change.op === OP_DELETE), this.stamp(event));
+    const json = eventJson(image, change, change.op === OP_DELETE);
+    if (this.compiled.names.rules !== 'v2') writeRawRow(this.raw, json, this.stamp(event));
+    else writeV2RawRow(this.raw, json, this.stamp(event), change.epoch);
   }
 
   /** The flat row and its children. */
@@ -51,41 +61,61 @@ export class NormalizedRows {
     if (this.options.onlyColumn === undefined) this.addChildren(event);
   }
 
+  /** The version that the event makes of its row. */
+  addVersion(event: NormalizedEvent): void {
+    const { history, compiled } = this;
+    if (history === null || this.options.onlyColumn !== undefined) return;
+    const { rows } = history;
+    rows.beginRow();
+    // In front are the version's own key and the row's.
+    this.writeFields(rows.cells.slice(2), event);
+    const [{ hashColumn }] = compiled.shape as [TableShape];
+    history.write(event, this.stamp(event), hashColumn);
+  }
+
   stamp({ slice, index }: Pick<NormalizedEvent, 'slice' | 'index'>): EventStamp {
     const { topic, partition } = slice.batch.target;
     const key = `${topic}/${partition}`;
     let ids = this.ids.get(key);
-    if (ids === undefined) this.ids.set(key, (ids = new EventIds(topic, partition)));
+    if (ids === undefined) {
+      ids = new EventIds(topic, partition, this.compiled.names.rules === 'v2');
+      this.ids.set(key, ids);
+    }
     const { emittedAtMs } = this.options;
     return { ids, offset: slice.batch.records.offsets[index] as number, emittedAtMs };
   }
 
   private addFlat(event: NormalizedEvent): void {
-    const { compiled, flat, options } = this;
-    const { fields } = compiled.shape[0] as TableShape;
+    const { compiled, flat, own } = this;
     const { change } = event;
-    const { cells } = flat;
     flat.beginRow();
-    fields.forEach((field, column) => {
-      const out = cells[column] as BinaryWriter;
-      const { onlyColumn } = options;
+    this.writeFields(flat.cells.slice(compiled.leading), event);
+    own.write(change, this.stamp(event), change.op === OP_DELETE);
+    own.json('_headrace_unchanged', unchangedNames(event));
+    const [{ hashColumn }] = compiled.shape as [TableShape];
+    own.text(hashColumn, event.flat?.hash);
+    own.text('_airbyte_unique_key', event.flat?.uniqueKey);
+  }
+
+  /** Into one cell per field. */
+  private writeFields(cells: readonly BinaryWriter[], event: NormalizedEvent): void {
+    const { compiled, options } = this;
+    const { onlyColumn } = options;
+    const { fields } = compiled.shape[0] as TableShape;
+    fields.forEach((field, i) => {
+      const column = compiled.leading + i;
       const isLeftOut =
         onlyColumn !== undefined && onlyColumn !== column && !compiled.flat.keys.includes(column);
-      if (isLeftOut) out.null();
-      else this.writeField(out, event, field, column);
+      if (isLeftOut) cells[i]?.null();
+      else this.writeField(cells[i] as BinaryWriter, event, field, i);
     });
-    writeMetadata(cells, fields.length, change, this.stamp(event), change.op === OP_DELETE);
-    let at = fields.length + 7;
-    if (compiled.flat.mode === 'append') writeUnchanged(cells[at++] as BinaryWriter, event);
-    writeMicros(cells[at] as BinaryWriter, options.emittedAtMs * 1000);
-    (cells[at + 1] as BinaryWriter).textCell(event.flat?.hash as string);
   }
 
   private writeField(
     out: BinaryWriter,
     { slice, index, image, flat }: NormalizedEvent,
     field: FieldShape,
-    column: number,
+    number: number,
   ): void {
     const { bytes, valueStarts, valueEnds } = slice.batch.records;
     const plan = this.compiled.plan(
@@ -93,21 +123,22 @@ export class NormalizedRows {
       valueStarts[index] as number,
       valueEnds[index] as number,
     );
-    const cell = plan.cellOf[column] as number;
+    const cell = plan.cellOf[number] as number;
     if (cell === -1) {
       const value = flat?.document.fields.get(pathKey(field.path))?.value;
       if (value === undefined) {
-        plan.encoders[column]?.(out, NO_CELL, 0, 0);
+        plan.encoders[number]?.(out, NO_CELL, 0, 0);
         return;
       }
-      writeJsonCell(out, value, this.compiled.flat.columns[column] as TableColumn);
+      const { columns } = this.compiled.flat;
+      writeJsonCell(out, value, columns[this.compiled.leading + number] as TableColumn);
       return;
     }
     const patch = image.patches?.get(cell);
     const start = image.spans[cell * 2] as number;
     if (patch === null || (patch === undefined && start <= CELL_NULL)) out.null();
-    else if (patch !== undefined) plan.encoders[column]?.(out, patch, 0, patch.length);
-    else plan.encoders[column]?.(out, image.bytes, start, image.spans[cell * 2 + 1] as number);
+    else if (patch !== undefined) plan.encoders[number]?.(out, patch, 0, patch.length);
+    else plan.encoders[number]?.(out, image.bytes, start, image.spans[cell * 2 + 1] as number);
   }
 
   private addChildren(event: NormalizedEvent): void {
@@ -115,7 +146,7 @@ export class NormalizedRows {
     const stamp = this.stamp(event);
     for (const child of event.flat?.document.children ?? []) {
       const number = this.childOf.get(pathKey(child.table)) as number;
-      const { columns } = compiled.children[number] as CompiledShape['flat'];
+      const { columns } = compiled.children[number] as TableLayout;
       const { fields } = compiled.shape[number + 1] as TableShape;
       const rows = (this.children[number] ??= new StagedRows(columns, this.records));
       const { cells } = rows;
@@ -127,7 +158,8 @@ export class NormalizedRows {
       writeMicros(cells[at + 1] as BinaryWriter, options.emittedAtMs * 1000);
       writeMicros(cells[at + 2] as BinaryWriter, options.emittedAtMs * 1000);
       (cells[at + 3] as BinaryWriter).textCell(child.hash);
-      (cells[at + 4] as BinaryWriter).int4Cell(child.position);
+      if (child.position === null) cells[at + 4]?.null();
+      else cells[at + 4]?.int4Cell(child.position);
     }
   }
 }
@@ -161,6 +193,12 @@ function writeJsonCell(out: BinaryWriter, value: JsonValue, { form }: TableColum
       out.int32(1);
       out.bytes[out.pos++] = value === true ? 1 : 0;
       return;
+    case 'float8':
+      writeDouble(out, textOf(value));
+      return;
+    case 'int8':
+      writeBigint(out, textOf(value));
+      return;
     case 'jsonb':
       out.textCell(`\u0001${jsonbText(value)}`);
       return;
@@ -169,10 +207,15 @@ function writeJsonCell(out: BinaryWriter, value: JsonValue, { form }: TableColum
   }
 }
 
-function writeUnchanged(out: BinaryWriter, { image, change }: NormalizedEvent): void {
+function writeBigint(out: BinaryWriter, text: string): void {
+  const number = BigInt(text);
+  out.int8Cell(Number(BigInt.asIntN(32, number >> 32n)), Number(BigInt.asUintN(32, number)));
+}
+
+/** Cells that the source did not send are null without being it. */
+function unchangedNames({ image, change }: NormalizedEvent): string | null {
   const names = image.schema.columns.flatMap(({ name }, cell) =>
     image.spans[cell * 2] === CELL_UNCHANGED ? [name] : [],
   );
-  if (names.length === 0 || !change.hasAfter) out.null();
-  else out.textCell(`\u0001${JSON.stringify(names)}`);
+  return names.length === 0 || !change.hasAfter ? null : JSON.stringify(names);
 }

@@ -3,12 +3,13 @@ import type { ChangeSchema } from '../../../schemas/envelope/change-decoder.ts';
 import { schemaIdAt } from '../../../schemas/envelope/record-view.ts';
 import { extended, Observed } from '../../../schemas/normalize/shape.ts';
 import type { SchemaLookup } from '../../spi/destination.ts';
+import { CompiledShape } from './compiled-shape.ts';
 import { FetchedCells } from './fetched-cells.ts';
 import { InitialValues } from './initial-values.ts';
 import { normalizedStatements } from './normalized-batch.ts';
 import { completed, lacksCells, NormalizedEvents } from './normalized-events.ts';
-import { CompiledShape, RESERVED_FIELDS } from './normalized-layout.ts';
-import { prepareShape, type NormalizedNames, type ShapeWish } from './normalized-owner.ts';
+import { listed, RESERVED_FIELDS, type NormalizedNames } from './normalized-layout.ts';
+import { prepareShape, type ShapeWish } from './normalized-owner.ts';
 import type { SchemaOfRecord } from './newest-by-key.ts';
 import type { Sessions } from './sessions.ts';
 import type { PreparedBatch, StreamTable } from './stream-table.ts';
@@ -31,7 +32,7 @@ export class NormalizedStream implements StreamTable {
   private current: CompiledShape | null = null;
   /** Schemas that the tables have room for. */
   private readonly accepted = new Set<ChangeSchema>();
-  private readonly initials = new InitialValues();
+  private readonly initials: InitialValues;
   /** Changes of the tables' definition, one after the other. */
   private changing: Promise<unknown> = Promise.resolve();
 
@@ -43,6 +44,7 @@ export class NormalizedStream implements StreamTable {
   ) {
     this.owned = owned;
     this.names = names;
+    this.initials = new InitialValues(names.rules);
     this.sessions = sessions;
     this.schemas = schemas;
     this.generation = new StagedGeneration(owned, sessions);
@@ -76,12 +78,15 @@ export class NormalizedStream implements StreamTable {
     { isReplay }: EncodeOptions,
   ): Promise<PreparedBatch> {
     const schemas = [...schemaIds].map((id) => this.schemas.value(id) as ChangeSchema);
-    await this.makeRoom(schemas, new Observed());
-    const deduped = this.owned.name.mode === 'append_dedup';
-    const events = new NormalizedEvents(this.schemaOfRecord(), slices, deduped);
-    if (deduped) await this.fetchCells(events, isReplay === true);
-    events.flatten(deduped, showsRows(this.owned.name.mode) ? this.initials : null);
-    const observed = new Observed();
+    const { rules } = this.names;
+    const { mode, primaryKey } = this.owned.name;
+    await this.makeRoom(schemas, new Observed(rules));
+    const isDeduped = mode === 'append_dedup';
+    const events = new NormalizedEvents(this.schemaOfRecord(), slices, isDeduped);
+    if (isDeduped) await this.fetchCells(events, isReplay === true);
+    const initials = showsRows(mode) ? this.initials : null;
+    events.flatten({ rules, isDeduped, primaryKey, initials });
+    const observed = new Observed(rules);
     for (const { flat } of events.inOrder) if (flat !== null) observed.document(flat.document);
     const compiled = await this.makeRoom(schemas, observed);
     const { flat: layout } = compiled;
@@ -103,7 +108,7 @@ export class NormalizedStream implements StreamTable {
     const schemas = this.schemaOfRecord();
     const isStaged = await this.generation.isThere(schemas, all);
     const staging = compiled.staging();
-    const tables = [compiled.flat, compiled.raw.layout, ...compiled.children];
+    const tables = listed(compiled.tables);
     return (slices, options) => {
       const rows = (part: readonly RecordSlice[]) =>
         normalizedStatements(staging, events, part, options).statements;
@@ -155,8 +160,8 @@ export class NormalizedStream implements StreamTable {
 
   private holds({ shape }: CompiledShape, observed: Observed): boolean {
     const { schema } = this.owned.name;
-    const { stream } = this.names;
-    const naming = { schema, stream, reserved: RESERVED_FIELDS, isTaken: () => false };
+    const { stream, rules } = this.names;
+    const naming = { schema, stream, rules, reserved: RESERVED_FIELDS, isTaken: () => false };
     return extended(shape, observed, naming) === shape;
   }
 
@@ -169,7 +174,7 @@ export class NormalizedStream implements StreamTable {
     if (shape === null) return { layout: null, partitions };
     for (const schema of wish.schemas) this.accepted.add(schema);
     const { owned, names, schemas, initials } = this;
-    this.current = new CompiledShape(owned.name, names.raw, shape, schemas, initials);
+    this.current = new CompiledShape(owned.name, names, shape, schemas, initials);
     return { layout: this.current.flat, partitions };
   }
 
@@ -177,8 +182,7 @@ export class NormalizedStream implements StreamTable {
     await this.inTurn(async () => {
       const { sessions, owned, current } = this;
       if (!this.isRebuilding || current === null) return;
-      const live = [current.flat, current.raw.layout, ...current.children];
-      this.isRebuilding = !(await finishRebuild(sessions, owned, live));
+      this.isRebuilding = !(await finishRebuild(sessions, owned, listed(current.tables)));
     });
   }
 

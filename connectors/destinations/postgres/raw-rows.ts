@@ -9,6 +9,7 @@ import type { BinaryWriter } from './binary-writer.ts';
 import { eventJson, type RowImage } from './event-json.ts';
 import { EventIds, type EventStamp } from './event-metadata.ts';
 import type { Statement } from './exchange.ts';
+import { rowMeta } from './row-meta.ts';
 import { CopyRows, StagedRows, type RowSink } from './staged-rows.ts';
 import {
   COPY_FROM_RECORDS,
@@ -91,6 +92,19 @@ export function writeRawRow(rows: RowSink, json: string, stamp: EventStamp): voi
   stamp.ids.writeCell(rows.cells[0] as BinaryWriter, stamp.offset);
   writeMicros(rows.cells[1] as BinaryWriter, stamp.emittedAtMs * 1000);
   (rows.cells[2] as BinaryWriter).textCell(`\u0001${json}`);
+}
+
+/** The same in a raw table of the v2 rules: it is loaded into its final table at once. */
+export function writeV2RawRow(rows: RowSink, json: string, stamp: EventStamp, epoch: number): void {
+  rows.beginRow();
+  const { cells } = rows;
+  const micros = stamp.emittedAtMs * 1000;
+  stamp.ids.writeCell(cells[0] as BinaryWriter, stamp.offset);
+  writeMicros(cells[1] as BinaryWriter, micros);
+  writeMicros(cells[2] as BinaryWriter, micros);
+  (cells[3] as BinaryWriter).textCell(`\u0001${json}`);
+  (cells[4] as BinaryWriter).textCell(`\u0001${rowMeta([])}`);
+  (cells[5] as BinaryWriter).int8Cell(0, epoch);
 }
 
 export function rawStatement(

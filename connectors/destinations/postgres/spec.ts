@@ -1,4 +1,5 @@
 import type { ConnectorSpec } from '../../spi/connector.ts';
+import { DEFAULT_RAW_SCHEMA } from './config.ts';
 
 const pem = (title: string, order: number) => ({
   type: 'string',
@@ -95,16 +96,36 @@ export const spec: ConnectorSpec = {
         type: ['object', 'string', 'boolean'],
         title: 'Normalization',
         description:
-          'basic: raw documents, and from them flat tables with child tables for nested arrays. none: raw documents only. Not set: one typed table per stream.',
+          'Tables beside the raw documents. basic: nested objects as columns, nested arrays as child tables. classic: both as child tables. v2: typed and deduped final tables. none: raw documents only. Not set: one typed table per stream.',
         order: 10,
         properties: {
-          option: { type: 'string', title: 'Option', examples: ['basic', 'none'] },
+          option: {
+            type: 'string',
+            title: 'Option',
+            examples: ['basic', 'classic', 'v2', 'none'],
+            order: 0,
+          },
+          scd: {
+            type: 'boolean',
+            title: 'History',
+            description:
+              'classic: deduped streams keep every version of their rows in <stream>_scd, too.',
+            default: false,
+            order: 1,
+          },
         },
+      },
+      raw_data_schema: {
+        type: 'string',
+        title: 'Raw Table Schema',
+        description: 'v2: schema of the raw tables.',
+        default: DEFAULT_RAW_SCHEMA,
+        order: 11,
       },
       tunnel_method: {
         type: 'object',
         title: 'SSH Tunnel Method',
-        order: 11,
+        order: 12,
         oneOf: [
           {
             title: 'No Tunnel',

@@ -2,7 +2,7 @@ import { PipelineError } from '../../../core/errors/pipeline-error.ts';
 import type { ChangeSchema } from '../../../schemas/envelope/change-decoder.ts';
 import type { DestinationMode } from '../../spi/destination.ts';
 import type { InitialValue } from '../../../schemas/envelope/stream-schema.ts';
-import type { ColumnKind } from '../../../schemas/values/column-type.ts';
+import type { ColumnType } from '../../../schemas/values/column-type.ts';
 import { covers, targetType, typeOfSpelling, widened, type TargetType } from './column-type.ts';
 import { columnName, METADATA_COLUMNS, stagingName } from './identifiers.ts';
 
@@ -21,9 +21,7 @@ export interface TableColumn extends TargetType {
   readonly initial?: ColumnInitial;
 }
 
-export interface ColumnInitial extends InitialValue {
-  readonly kind: ColumnKind;
-}
+export interface ColumnInitial extends InitialValue, ColumnType {}
 
 /** A stream's table as we write it: the source's columns in front, our own behind. Columns that
  * others added to the table are not in it. */
@@ -67,6 +65,20 @@ export function metadataColumns(mode: TableMode): TableColumn[] {
   // A deduped row merges its events: what one of them left unchanged is known from the others.
   // A copy's rows have every cell.
   return mode === 'append' ? columns : columns.slice(0, -1);
+}
+
+/** Our columns in Airbyte's v2 tables. */
+export const V2_NAMES = {
+  id: '_airbyte_raw_id',
+  extractedAt: '_airbyte_extracted_at',
+  meta: '_airbyte_meta',
+  generation: '_airbyte_generation_id',
+} as const;
+
+/** The column of the event's id. */
+export function eventIdOf({ columns }: Pick<TableLayout, 'columns'>): string {
+  const [id] = METADATA_COLUMNS;
+  return columns.some(({ name }) => name === id) ? id : V2_NAMES.id;
 }
 
 export interface TableName {
@@ -124,7 +136,7 @@ export function columnsOfSchema(schema: ChangeSchema, stream: string): TableColu
     }
     taken.set(name, column.name);
     const { initial, type } = column;
-    const known = initial === undefined ? {} : { initial: { ...initial, kind: type.kind } };
+    const known = initial === undefined ? {} : { initial: { ...initial, ...type } };
     return { name, ...targetType(type), ...known };
   });
 }
@@ -156,6 +168,19 @@ export function changesFor(
     }
   }
   return changes;
+}
+
+/** What a table must become to have the columns of another one of ours. */
+export function changesTo(
+  existing: readonly TableColumn[],
+  wanted: readonly TableColumn[],
+): ColumnChange[] {
+  const types = new Map(existing.map(({ name, ddl }) => [name, ddl]));
+  return wanted.flatMap(({ name, ddl }): ColumnChange[] => {
+    const known = types.get(name);
+    if (known === ddl) return [];
+    return [{ kind: known === undefined ? 'add' : 'widen', name, ddl }];
+  });
 }
 
 function incompatible(stream: string, column: string, from: string, to: string): PipelineError {

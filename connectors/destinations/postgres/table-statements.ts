@@ -1,6 +1,6 @@
 import { literal, quoted } from './identifiers.ts';
 import type { StagedColumn } from './staged-rows.ts';
-import type { TableColumn, TableLayout } from './table-layout.ts';
+import { eventIdOf, type TableColumn, type TableLayout } from './table-layout.ts';
 
 /** SQL over staged rows: `$1`, `$2`, ... are one array per staged column. */
 
@@ -59,8 +59,9 @@ export function appendStatement(layout: TableLayout): string {
 
 /** Adds the rows of events that have none yet. An event's rows are all added at once. */
 export function appendMissingStatement(layout: TableLayout): string {
-  const id = layout.columns.findIndex(({ name }) => name === '_airbyte_ab_id');
-  return `${appendStatement(layout)} WHERE NOT EXISTS (SELECT FROM ${tableOf(layout)} AS t WHERE t._airbyte_ab_id = s.c${id})`;
+  const id = eventIdOf(layout);
+  const index = layout.columns.findIndex(({ name }) => name === id);
+  return `${appendStatement(layout)} WHERE NOT EXISTS (SELECT FROM ${tableOf(layout)} AS t WHERE t.${id} = s.c${index})`;
 }
 
 export function copyStatement(layout: TableLayout): string {
@@ -120,7 +121,7 @@ export function maskedStatement(layout: TableLayout): string {
 /** The staged columns of `deleteStatement`: key, position, event id. */
 export function deleteColumns(layout: TableLayout): TableColumn[] {
   const byName = (name: string) => layout.columns.find((c) => c.name === name) as TableColumn;
-  return [...keyColumns(layout), ...POSITION.map(byName), byName('_airbyte_ab_id')];
+  return [...keyColumns(layout), ...POSITION.map(byName), byName(eventIdOf(layout))];
 }
 
 /** Whether `t` is the row of a staged delete (`deleteColumns`) and older than that. */
@@ -128,7 +129,7 @@ function isOlder(layout: TableLayout): string {
   const columns = deleteColumns(layout);
   return (
     `${keyEquals(layout, columns)} AND CASE WHEN ${stagedPosition(columns).slice(1).split(',')[0]} IS NULL ` +
-    `THEN t._airbyte_ab_id < s.c${columns.length - 1} ` +
+    `THEN t.${eventIdOf(layout)} < s.c${columns.length - 1} ` +
     `ELSE ${position('t')} < ${stagedPosition(columns)} END`
   );
 }
@@ -193,7 +194,7 @@ export function upsertWithChildren(layout: TableLayout, children: readonly Table
     return `, i${i} AS (INSERT INTO ${tableOf(child)} (${names}) ${rows} WHERE s.c${id} IN (SELECT id FROM taken))`;
   });
   const upsert = upsertStatement(layout, layout.columns);
-  return `WITH taken AS (${upsert} RETURNING t._airbyte_ab_id AS id)${inserts.join('')} SELECT 1`;
+  return `WITH taken AS (${upsert} RETURNING t.${eventIdOf(layout)} AS id)${inserts.join('')} SELECT 1`;
 }
 
 /** A column of the flat table; or a document of the raw row, and what is there in one of the time
@@ -228,8 +229,8 @@ export function fetchStatement(
     return column.form === 'bytea' ? `encode(${name},'base64')` : `${name}::text`;
   });
   return (
-    `SELECT s.c${keys.length - 1}, r._airbyte_ab_id IS NOT NULL${texts.map((text) => `,${text}`).join('')} ` +
+    `SELECT s.c${keys.length - 1}, r.${eventIdOf(raw)} IS NOT NULL${texts.map((text) => `,${text}`).join('')} ` +
     `FROM ${staged(keys)} JOIN ${tableOf(layout)} AS t ON ${match.join(' AND ')} ` +
-    `LEFT JOIN ${tableOf(raw)} AS r ON r._airbyte_ab_id = t._airbyte_ab_id`
+    `LEFT JOIN ${tableOf(raw)} AS r ON r.${eventIdOf(raw)} = t.${eventIdOf(layout)}`
   );
 }

@@ -139,8 +139,8 @@ export class PostgresWriter implements DestinationWriter {
   }
 
   private tableOf({ stream, topic }: PartitionTarget): StreamTable {
-    const { schema, final, raw } = streamTables(this.target, stream);
-    const table = (final ?? raw) as string;
+    const { schema, final, raw, history } = streamTables(this.target, stream);
+    const table = (final ?? raw?.table) as string;
     const label = streamLabel(stream.stream);
     const key = JSON.stringify([schema, table]);
     const known = this.tables.get(key);
@@ -152,15 +152,19 @@ export class PostgresWriter implements DestinationWriter {
     }
     if (known !== undefined) return known;
     const { primaryKey } = stream;
-    const mode: TableMode = this.target.normalization === 'raw' ? 'raw' : stream.mode;
+    const { normalization } = this.target;
+    const mode: TableMode = normalization === 'raw' ? 'raw' : stream.mode;
     const isReplaced = stream.mode === 'overwrite';
     const name = { schema, table, mode, primaryKey, stream: label, isReplaced };
     const { connectionId, schemas } = this.options;
     const owned = { home: this.target.schema, connectionId, topic, name };
-    const opened =
-      raw !== null && final !== null
-        ? new NormalizedStream(owned, { raw, stream: stream.name }, this.sessions, schemas)
-        : new OpenTable(owned, this.sessions, schemas);
+    let opened: StreamTable;
+    if (normalization === 'typed' || normalization === 'raw' || raw === null) {
+      opened = new OpenTable(owned, this.sessions, schemas);
+    } else {
+      const names = { rules: normalization, raw, history, stream: stream.name };
+      opened = new NormalizedStream(owned, names, this.sessions, schemas);
+    }
     this.tables.set(key, opened);
     return opened;
   }
@@ -172,8 +176,8 @@ export class PostgresWriter implements DestinationWriter {
         const { schema } = this.target;
         await exchange(client, begin(this.limits));
         await ensureSchema(client, schema);
-        const isBasic = this.target.normalization === 'basic';
-        const shapes = isBasic ? [createShapes(schema)] : [];
+        const hasShapes = !['typed', 'raw'].includes(this.target.normalization);
+        const shapes = hasShapes ? [createShapes(schema)] : [];
         await exchange(client, [
           createOffsets(schema),
           addReplayColumns(schema),

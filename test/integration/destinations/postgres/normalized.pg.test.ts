@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { postgresContext, type ServerContext } from '../../../support/contexts.ts';
-import { appended, deduped, EventLog, type Columns } from './event-log.ts';
-import { newTarget, writeLog, type TestTarget } from './target.ts';
+import { ACME, columnsOf, CUSTOMERS } from './customers.ts';
+import { appended, deduped, EventLog } from './event-log.ts';
+import { newTarget, writeLog } from './target.ts';
 
 let server: ServerContext;
 beforeAll(async () => {
@@ -10,28 +11,6 @@ beforeAll(async () => {
 afterAll(() => server[Symbol.asyncDispose]());
 
 const BASIC = { config: { Normalization: 'Basic' } };
-
-const CUSTOMERS: Columns = {
-  id: { kind: 'int32', native: 'integer' },
-  name: { kind: 'string', native: 'text' },
-  contact: { kind: 'json', native: 'json' },
-  addresses: { kind: 'json', native: 'json' },
-};
-
-const ACME = {
-  id: 1,
-  name: 'Acme Corp',
-  contact: '{"email": "info@acme.com", "phone": "+1234567890"}',
-  addresses: '[{"type": "billing", "city": "New York"}, {"type": "shipping", "city": "Boston"}]',
-};
-
-async function columnsOf(target: TestTarget, table: string): Promise<string[]> {
-  const rows = await target.rows(
-    `SELECT column_name || ' ' || data_type AS c FROM information_schema.columns
-     WHERE table_schema='public' AND table_name='${table}' ORDER BY ordinal_position`,
-  );
-  return rows.map(({ c }) => c as string);
-}
 
 describe("the guide's example", () => {
   it.each([
@@ -90,7 +69,7 @@ describe("the guide's example", () => {
       'contact_email text',
       'contact_phone text',
       '_airbyte_ab_id uuid',
-      '_airbyte_emitted_at timestamp with time zone',
+      '_airbyte_emitted_at timestamptz',
     ]);
     expect(mode).toBe(stream.mode);
   });

@@ -28,6 +28,8 @@ const CONFIGS = {
   typed: {},
   raw: { normalization: 'none' },
   basic: { normalization: 'basic' },
+  classic: { normalization: 'classic' },
+  v2: { normalization: 'v2' },
 } as const;
 type Kind = keyof typeof CONFIGS;
 
@@ -39,6 +41,15 @@ const TABLES: Record<Kind, readonly (readonly [string, string, number])[]> = {
     ['_airbyte_raw_t', `_airbyte_data->>'name'`, 1],
     ['t', 'name', 1],
     ['t_doc_tags', `nullif(t, 'x')`, 1],
+  ],
+  classic: [
+    ['_airbyte_raw_t', `_airbyte_data->>'name'`, 1],
+    ['t', 'name', 1],
+    ['t_doc_tags', `nullif(t, 'x')`, 1],
+  ],
+  v2: [
+    ['airbyte_internal.public_raw__stream_t', `_airbyte_data->>'name'`, 1],
+    ['t', 'name', 1],
   ],
 };
 

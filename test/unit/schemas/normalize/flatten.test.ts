@@ -18,6 +18,7 @@ import {
   type JsonObject,
   type JsonValue,
 } from '../../../../schemas/normalize/json-value.ts';
+import type { Rules } from '../../../../schemas/normalize/rules.ts';
 import { extended, Observed, type Shape } from '../../../../schemas/normalize/shape.ts';
 
 const GUIDE = parseJson(
@@ -33,10 +34,14 @@ const naming = {
   isTaken: () => false,
 };
 
-function shapeOf(documents: readonly FlatDocument[], shape: Shape = []): Shape {
-  const observed = new Observed();
+function shapeOf(
+  documents: readonly FlatDocument[],
+  shape: Shape = [],
+  rules: Rules = 'basic',
+): Shape {
+  const observed = new Observed(rules);
   for (const document of documents) observed.document(document);
-  return extended(shape, observed, naming);
+  return extended(shape, observed, { ...naming, rules });
 }
 
 describe("the guide's example", () => {
@@ -54,6 +59,22 @@ describe("the guide's example", () => {
       'c4ca4238a0b923820dcc509a6f75849b',
       '5b84dfcf24c6e0e8bfcab3e2a75309bc',
       'd41d8cd98f00b204e9800998ecf8427e',
+    ]);
+  });
+
+  it('has those of its child tables by the classic rules', () => {
+    const { fields, children } = flattenDocument(GUIDE, GUIDE_HASH, 'classic');
+    expect([...fields.keys()]).toEqual(['["id"]', '["name"]', '["contact"]', '["addresses"]']);
+    expect(children.map(({ table, hash, position }) => [table, hash, position])).toEqual([
+      [[['contact']], '87a5a05a38a6db7e22acc4922dbe498d', null],
+      [[['addresses']], '3356b807595eda810956bbe32ada2bb6', 0],
+      [[['addresses']], '38181631f24cdc8117e3351f2275a793', 1],
+    ]);
+    const shape = shapeOf([{ fields, children }], [], 'classic');
+    expect(shape.map(({ name, hashColumn }) => [name, hashColumn])).toEqual([
+      ['customers', '_airbyte_customers_hashid'],
+      ['customers_contact', '_airbyte_contact_hashid'],
+      ['customers_addresses', '_airbyte_addresses_hashid'],
     ]);
   });
 
@@ -104,6 +125,20 @@ describe('a shape', () => {
     const apart = shapeOf([flat(texts[1] as string)], shapeOf([flat(texts[0] as string)]));
     expect(once).toEqual(apart);
     expect(once[0]?.fields.map(({ type }) => type)).toEqual(['text', 'text']);
+  });
+
+  it('takes the widest type of classic numbers, in any order', () => {
+    const texts = [
+      '{"o": {"a": 1, "b": 1, "c": 1, "d": 9223372036854775807}}',
+      '{"o": {"a": 9223372036854775808, "b": 1.5, "c": "x", "d": -9223372036854775808}}',
+    ];
+    const documents = texts.map((text) =>
+      flattenDocument(parseJson(text) as JsonObject, 'h', 'classic'),
+    );
+    for (const order of [documents, [...documents].reverse()]) {
+      const types = shapeOf(order, [], 'classic')[1]?.fields.map(({ type }) => type);
+      expect(types).toEqual(['numeric', 'double precision', 'text', 'bigint']);
+    }
   });
 
   it('hashes the name of a second table of one name, and tells a child from its parent', () => {
@@ -199,7 +234,7 @@ function rejoined(
   for (const key of new Set(mine.map((child) => pathKey(child.table)))) {
     const elements = mine
       .filter((child) => pathKey(child.table) === key)
-      .sort((a, b) => a.position - b.position);
+      .sort((a, b) => (a.position as number) - (b.position as number));
     const path = (JSON.parse(key) as string[][])[table.length] as string[];
     const objects = elements.map((e) => rejoined(e.fields, e.hash, e.table, children));
     put(row, path, objects);

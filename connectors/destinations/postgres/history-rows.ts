@@ -1,0 +1,55 @@
+import { OP_DELETE } from '../../../schemas/envelope/change-decoder.ts';
+import { hashId } from '../../../schemas/normalize/json-value.ts';
+import { instantText } from '../../../schemas/values/time-text.ts';
+import type { EventStamp } from './event-metadata.ts';
+import type { Statement } from './exchange.ts';
+import { HISTORY_NAMES } from './history-layout.ts';
+import { addVersions, endVersions } from './history-statements.ts';
+import type { NormalizedEvent } from './normalized-events.ts';
+import { OwnCells } from './own-cells.ts';
+import { StagedRows } from './staged-rows.ts';
+import type { TableLayout } from './table-layout.ts';
+import { writeMicros } from './timestamp-cell.ts';
+
+/** Versions of rows as they are staged. */
+export class HistoryRows {
+  readonly rows: StagedRows;
+  private readonly layout: TableLayout;
+  private readonly own: OwnCells;
+
+  constructor(layout: TableLayout, records: number) {
+    this.layout = layout;
+    this.rows = new StagedRows(layout.columns, records);
+    this.own = new OwnCells(layout, this.rows.cells);
+  }
+
+  /** The cells of a version beside its fields. Whether it is the active one is found out behind. */
+  write({ change, flat }: NormalizedEvent, stamp: EventStamp, hashColumn: string): void {
+    const { own } = this;
+    const isDelete = change.op === OP_DELETE;
+    own.write(change, stamp, isDelete);
+    own.text(hashColumn, flat?.hash);
+    own.text('_airbyte_unique_key', flat?.uniqueKey);
+    const at = change.tsUs === 0 ? '' : instantText(change.tsUs);
+    const emittedAt = instantText(stamp.emittedAtMs * 1000);
+    const key = flat?.uniqueKey ?? '';
+    const parts = [key, at, emittedAt, String(change.lsn), at, isDelete ? at : ''];
+    own.text(HISTORY_NAMES.version, hashId(parts));
+    if (change.tsUs === 0) own.at(HISTORY_NAMES.from).null();
+    else writeMicros(own.at(HISTORY_NAMES.from), change.tsUs);
+    own.at(HISTORY_NAMES.until).null();
+    own.at(HISTORY_NAMES.active).int4Cell(0);
+  }
+
+  /** Adds the versions that are not there yet, and ends those that they follow. */
+  statements(text: (name: string, make: () => string) => string): Statement[] {
+    const { rows, layout } = this;
+    if (rows.rows === 0) return [];
+    const values = rows.parameters();
+    const keys = layout.keys.map((index) => values[index] as Buffer);
+    return [
+      { text: text('versions', () => addVersions(layout)), values },
+      { text: text('ends', () => endVersions(layout)), values: keys },
+    ];
+  }
+}
