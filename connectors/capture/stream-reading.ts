@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { PipelineError } from '../../core/errors/pipeline-error.ts';
 import { OP_READ } from '../../schemas/envelope/change-decoder.ts';
 import type { ReadStreamOptions, SourceReadOptions } from '../spi/source.ts';
@@ -29,6 +30,11 @@ export interface ReadShape {
   readonly digest: string;
   /** The log's place when the rows were looked at. */
   readonly lsn: bigint;
+}
+
+/** Tells tables apart by what their rows depend on: columns, key, order. */
+export function shapeDigest(...facts: readonly unknown[]): string {
+  return createHash('sha256').update(JSON.stringify(facts)).digest('hex').slice(0, 16);
 }
 
 /**

@@ -15,26 +15,9 @@ import {
   type Job,
   type Rig,
 } from '../support/rig.ts';
+import { connectWithModes } from '../support/sync-modes.ts';
 
 const ROWS = 30_000;
-
-type Modes = Record<string, readonly [string, string, object?]>;
-
-/** A connection whose streams are read in these ways: source's and destination's mode, and more. */
-function connect(rig: Rig, sourceId: string, destinationId: string, modes: Modes): Promise<string> {
-  const streams = Object.entries(modes).map(([name, [syncMode, destinationSyncMode, more]]) => ({
-    stream: { name, namespace: 'public' },
-    config: { syncMode, destinationSyncMode, ...more },
-  }));
-  return rig.api
-    .quiet<{ connectionId: string }>('connections/create', {
-      sourceId,
-      destinationId,
-      namespaceDefinition: 'destination',
-      syncCatalog: { streams },
-    })
-    .then(({ connectionId }) => connectionId);
-}
 
 describe('streams read by sync jobs', () => {
   let rig: Rig;
@@ -69,7 +52,7 @@ describe('streams read by sync jobs', () => {
       ...postgresConfig(rig.target),
       schema: 'jobs',
     });
-    connectionId = await connect(rig, sourceId, destinationId, {
+    connectionId = await connectWithModes(rig, { sourceId, destinationId }, 'public', {
       // Read in this order: the first is the one that a kill interrupts.
       appends: ['full_refresh', 'append'],
       adds: ['incremental', 'append', { cursorField: ['updated_at'] }],
@@ -228,10 +211,15 @@ describe('streams read by sync jobs', () => {
       ...postgresConfig(rig.target),
       schema: 'mixed',
     });
-    const mixed = await connect(rig, logged, target, {
-      merges: ['incremental', 'append_dedup'],
-      replaces: ['full_refresh', 'overwrite'],
-    });
+    const mixed = await connectWithModes(
+      rig,
+      { sourceId: logged, destinationId: target },
+      'public',
+      {
+        merges: ['incremental', 'append_dedup'],
+        replaces: ['full_refresh', 'overwrite'],
+      },
+    );
     await succeeded(mixed);
     await query(rig.source, `INSERT INTO merges VALUES (8); INSERT INTO replaces VALUES (78)`);
     await query(rig.source, `DELETE FROM merges WHERE id = 1`);

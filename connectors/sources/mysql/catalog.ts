@@ -55,9 +55,11 @@ function columnOf(row: Row): ColumnFacts {
   };
 }
 
+type Asked = Pick<SideSession, 'query'>;
+
 const IN_LIST = (names: readonly string[]): string => names.map(quoteLiteral).join(', ');
 
-async function read(sql: SideSession, database: string, only: string): Promise<TableFacts[]> {
+async function read(sql: Asked, database: string, only: string): Promise<TableFacts[]> {
   const where = `TABLE_SCHEMA = ${quoteLiteral(database)}${only}`;
   const tables = await sql.query(
     `SELECT TABLE_NAME AS table_name, ENGINE AS engine, TABLE_ROWS AS num_rows
@@ -98,7 +100,7 @@ export function tablesOfDatabase(sql: SideSession, database: string): Promise<Ta
 }
 
 export async function tablesNamed(
-  sql: SideSession,
+  sql: Asked,
   streams: readonly StreamId[],
 ): Promise<Map<string, TableFacts>> {
   const found = new Map<string, TableFacts>();
@@ -127,4 +129,23 @@ export function streamGone(label: string, how = 'does not exist any more'): Pipe
   return new PipelineError('SRC_STREAM_GONE', `table ${label} ${how}`, {
     details: { stream: label },
   });
+}
+
+/** Columns that an index begins with, by table, so that what is above a value is found without a look at
+ * every row. */
+export async function indexedColumns(
+  sql: SideSession,
+  database: string,
+): Promise<Map<string, Set<string>>> {
+  const rows = await sql.query(
+    `SELECT TABLE_NAME AS table_name, COLUMN_NAME AS column_name FROM information_schema.STATISTICS
+     WHERE TABLE_SCHEMA = ${quoteLiteral(database)} AND SEQ_IN_INDEX = 1 AND COLLATION IS NOT NULL
+       AND COLUMN_NAME IS NOT NULL`,
+  );
+  const found = new Map<string, Set<string>>();
+  for (const { table_name: table, column_name: column } of rows) {
+    const names = found.get(String(table)) ?? new Set();
+    found.set(String(table), names.add(String(column)));
+  }
+  return found;
 }

@@ -1,8 +1,16 @@
 import { toPipelineError, type PipelineError } from '../../../core/errors/pipeline-error.ts';
 import { streamLabel } from '../../../schemas/catalog/stream-id.ts';
+import { indexWarning, type CursorChoice } from '../../capture/cursor-columns.ts';
 import type { CheckResult } from '../../spi/connector.ts';
-import { cascadedTables, isTransactional, tablesOfDatabase, type TableFacts } from './catalog.ts';
-import { parseConfig } from './config.ts';
+import {
+  cascadedTables,
+  indexedColumns,
+  isTransactional,
+  tablesOfDatabase,
+  type TableFacts,
+} from './catalog.ts';
+import { parseConfig, type MysqlSourceConfig } from './config.ts';
+import { cursorColumns } from './cursor.ts';
 import {
   logsCascades,
   logStatus,
@@ -12,6 +20,7 @@ import {
   type ServerFacts,
 } from './server.ts';
 import { quoteIdentifier, SideSession } from './session.ts';
+import { fromTable } from './text-rows.ts';
 
 interface Findings {
   readonly failures: string[];
@@ -28,7 +37,9 @@ export async function check(raw: Record<string, unknown>): Promise<CheckResult> 
     const config = parseConfig(raw);
     sql = new SideSession(config);
     const tables = await tablesOfDatabase(sql, config.database);
+    await checkSelect(sql, config, tables, found);
     if (config.capture) await checkCapture(sql, config.database, tables, found);
+    else await checkCursors(sql, config.database, tables, found);
   } catch (error) {
     found.failures.push(sentence(toPipelineError(error)));
   } finally {
@@ -41,6 +52,68 @@ export async function check(raw: Record<string, unknown>): Promise<CheckResult> 
 
 function sentence(error: PipelineError): string {
   return `${error.code}: ${error.message}. ${error.spec.fix}`;
+}
+
+/** The catalog shows a table to whoever has any right on it. */
+async function checkSelect(
+  sql: SideSession,
+  { database }: MysqlSourceConfig,
+  tables: readonly TableFacts[],
+  found: Findings,
+): Promise<void> {
+  const unreadable: TableFacts[] = [];
+  for (const table of tables) {
+    try {
+      await sql.query(`SELECT 1 FROM ${fromTable(table)} LIMIT 0`);
+    } catch (error) {
+      const { code, message } = error as PipelineError;
+      if (code === 'SRC_PRIVILEGE') unreadable.push(table);
+      else found.warnings.push(`${streamLabel(table.stream)} cannot be read now: ${message}`);
+    }
+  }
+  if (tables.length === 0) {
+    found.warnings.push(
+      `${database} has no table that the user may see; run: ${grantSelect(`${quoteIdentifier(database)}.*`)}`,
+    );
+  }
+  for (const table of unreadable) {
+    const message = `SELECT is missing on ${streamLabel(table.stream)}; run: ${grantSelect(fromTable(table))}`;
+    const isAll = unreadable.length === tables.length;
+    (isAll ? found.failures : found.warnings).push(message);
+  }
+}
+
+function grantSelect(on: string): string {
+  return `GRANT SELECT ON ${on} TO <the user>`;
+}
+
+/** Where streams are read by a cursor: without an index every read looks at every row. */
+async function checkCursors(
+  sql: SideSession,
+  database: string,
+  tables: readonly TableFacts[],
+  found: Findings,
+): Promise<void> {
+  const indexed = await indexedColumns(sql, database);
+  for (const table of tables) {
+    const warning = cursorWarning(table, cursorColumns(table), indexed);
+    if (warning !== null) found.warnings.push(warning);
+  }
+}
+
+/** Null where an incremental read finds an index. */
+export function cursorWarning(
+  table: TableFacts,
+  choice: CursorChoice,
+  indexed: ReadonlyMap<string, ReadonlySet<string>>,
+): string | null {
+  return indexWarning(
+    streamLabel(table.stream),
+    choice,
+    indexed.get(table.stream.name) ?? new Set(),
+    (column) =>
+      `CREATE INDEX ${quoteIdentifier(`by_${column}`)} ON ${fromTable(table)} (${quoteIdentifier(column)})`,
+  );
 }
 
 async function checkCapture(

@@ -24,7 +24,11 @@ export interface MysqlSourceConfig {
   };
   /** Whether the configuration asks for CDC. */
   readonly capture: boolean;
+  /** Of an incremental read by a time: it begins so far below the highest value of the one before. */
+  readonly cursorOverlapSeconds: number;
 }
+
+export const DEFAULT_OVERLAP_SECONDS = 300;
 
 function invalid(field: string, wanted: string): PipelineError {
   return new PipelineError('CFG_INVALID_CONNECTOR', `${field}: ${wanted}`, { details: { field } });
@@ -82,6 +86,19 @@ function capture(value: unknown): boolean {
   throw invalid('replication_method.method', 'must be CDC or STANDARD');
 }
 
+function overlap(method: unknown): number {
+  const seconds = Number(
+    objectOf(method, 'method')['cursor_overlap_seconds'] ?? DEFAULT_OVERLAP_SECONDS,
+  );
+  if (!Number.isInteger(seconds) || seconds < 0 || seconds > 604_800) {
+    throw invalid(
+      'replication_method.cursor_overlap_seconds',
+      'must be a whole number from 0 to 604800, a week',
+    );
+  }
+  return seconds;
+}
+
 export function parseConfig(config: Record<string, unknown>): MysqlSourceConfig {
   const tunnel = config['tunnel_method'] as { tunnel_method?: unknown } | null | undefined;
   if ((tunnel?.tunnel_method ?? 'NO_TUNNEL') !== 'NO_TUNNEL') {
@@ -95,5 +112,6 @@ export function parseConfig(config: Record<string, unknown>): MysqlSourceConfig 
     password: optionalText(config, 'password'),
     tls: tls(config['ssl_mode']),
     capture: capture(config['replication_method']),
+    cursorOverlapSeconds: overlap(config['replication_method']),
   };
 }

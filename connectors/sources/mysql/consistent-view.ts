@@ -6,7 +6,7 @@ import { GtidSet } from './gtid-set.ts';
 import type { WindowContents } from './log-window.ts';
 import { fileNumber, placeOf } from './position.ts';
 import { logStatus, type LogStatus } from './server.ts';
-import { connect, query, quoteIdentifier, quoteLiteral } from './session.ts';
+import { connect, outlastStalls, query, quoteIdentifier, quoteLiteral } from './session.ts';
 import type { RowsBefore } from './touched-rows.ts';
 
 /** A transaction that sees what the log holds before `place`, but for the rows in `touched`. */
@@ -39,8 +39,7 @@ const MAX_TRIES = 20;
 export async function consistentView(request: ViewRequest): Promise<ConsistentView> {
   const connection = await connect(request.config);
   try {
-    // A copy may stall for as long as what is behind it does.
-    await query(connection, 'SET SESSION net_write_timeout = 31536000, wait_timeout = 31536000');
+    await outlastStalls(connection);
     await query(connection, ISOLATION);
     if (request.mariadb) return await atItsPlace(connection);
     const view = request.gtids ? await besideWriters(request, connection) : 'gtid_mode is not ON';

@@ -16,8 +16,8 @@ import { takeSocket } from './session.ts';
 const COM_QUERY = 0x03;
 
 export interface RowHandler {
-  /** Cells as [start, end) per column, the start NULL_CELL for NULL. */
-  row(bytes: Buffer, spans: Int32Array, length: number): void;
+  /** Cells as [start, end) per column, the start NULL_CELL for NULL; the row's own bytes begin at `start`. */
+  row(bytes: Buffer, spans: Int32Array, length: number, start: number): void;
   /** What was received has been handled; a promise keeps the socket from being read meanwhile. */
   chunkDone(): Promise<void> | null;
 }
@@ -75,10 +75,13 @@ export class RowQuery {
   ): void {
     try {
       for (let packet = this.packets.next(); packet !== null; packet = this.packets.next()) {
-        if (rows.packet(packet)) {
-          handler.chunkDone()?.catch(() => {});
-          return finish(null);
-        }
+        if (!rows.packet(packet)) continue;
+        const last = handler.chunkDone() ?? Promise.resolve();
+        last.then(
+          () => finish(null),
+          (error: unknown) => finish(toPipelineError(error)),
+        );
+        return;
       }
       const wait = handler.chunkDone();
       if (wait === null) return;
@@ -132,7 +135,7 @@ class ResultRows {
       if (length > 0) pos += length;
       this.spans[i * 2 + 1] = pos;
     }
-    this.handler.row(bytes, this.spans, end - start);
+    this.handler.row(bytes, this.spans, end - start, start);
     return false;
   }
 }

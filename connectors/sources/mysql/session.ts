@@ -31,10 +31,14 @@ function sslOptions(config: MysqlSourceConfig, encrypted: boolean): object {
   };
 }
 
-/** Every session of ours speaks UTF-8 and UTC, prints values in full and waits for no lock for ever. */
+/** Every session of ours speaks UTF-8 and UTC, prints values in full, leaves no rows out, is not cut
+ * short for its age and waits for no lock for ever. Each server reads one of the comments. */
 const SETTINGS =
   `SET SESSION time_zone = '+00:00', sql_mode = '', lock_wait_timeout = 60, ` +
-  `net_write_timeout = 3600, character_set_results = utf8mb4`;
+  `net_write_timeout = 3600, character_set_results = utf8mb4, ` +
+  `sql_select_limit = 18446744073709551615, sql_big_selects = 1 ` +
+  `/*!50708 , max_execution_time = 0 */ /*M!100300 , max_statement_time = 0, ` +
+  `idle_transaction_timeout = 0, idle_readonly_transaction_timeout = 0 */`;
 
 function open(config: MysqlSourceConfig, encrypted: boolean): Promise<Connection> {
   return new Promise((resolve, reject) => {
@@ -79,6 +83,11 @@ export async function connect(config: MysqlSourceConfig): Promise<Connection> {
   }
   await query(connection, SETTINGS);
   return connection;
+}
+
+/** What reads a whole table may stall for as long as what is behind it does. */
+export async function outlastStalls(connection: Connection): Promise<void> {
+  await query(connection, 'SET SESSION net_write_timeout = 31536000, wait_timeout = 31536000');
 }
 
 /** Rows as texts by column name. */

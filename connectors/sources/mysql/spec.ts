@@ -1,5 +1,5 @@
 import type { ConnectorSpec } from '../../spi/connector.ts';
-import { SSL_MODES, type SslMode } from './config.ts';
+import { DEFAULT_OVERLAP_SECONDS, SSL_MODES, type SslMode } from './config.ts';
 
 const secret = (title: string, order: number) => ({
   type: 'string',
@@ -67,7 +67,19 @@ export const spec: ConnectorSpec = {
           {
             title: 'Scan Changes with User Defined Cursor',
             required: ['method'],
-            properties: { method: { type: 'string', const: 'STANDARD', order: 0 } },
+            properties: {
+              method: { type: 'string', const: 'STANDARD', order: 0 },
+              cursor_overlap_seconds: {
+                type: 'integer',
+                title: 'Seconds that a row may be committed late',
+                description:
+                  'An incremental read by a time looks again at what lies so far below the highest value of the one before, for rows that were not committed then.',
+                minimum: 0,
+                maximum: 604_800,
+                default: DEFAULT_OVERLAP_SECONDS,
+                order: 1,
+              },
+            },
           },
         ],
       },

@@ -1,5 +1,6 @@
 import { toPipelineError, type PipelineError } from '../../../core/errors/pipeline-error.ts';
 import { streamLabel } from '../../../schemas/catalog/stream-id.ts';
+import { indexWarning, type CursorChoice } from '../../capture/cursor-columns.ts';
 import type { CheckResult } from '../../spi/connector.ts';
 import { hasIdentity, tablesOfSchemas, type TableFacts } from './catalog.ts';
 import { TypeRegistry } from './column-types.ts';
@@ -194,34 +195,30 @@ async function checkCursors(
   const types = new TypeRegistry(sql);
   for (const table of tables) {
     const resolved = await types.resolve(table.columns);
-    const { cursors, defaultCursor } = cursorColumns(
+    const choice = cursorColumns(
       table.columns.map(({ name }, index) => ({
         name,
         type: (resolved[index] as (typeof resolved)[number]).type,
       })),
     );
     const indexed = await indexedColumns(sql, table);
-    const warning = cursorWarning(table, cursors, defaultCursor, indexed);
+    const warning = cursorWarning(table, choice, indexed);
     if (warning !== null) found.warnings.push(warning);
   }
 }
 
-/** Null where an incremental read by the usual cursor, or by any column, finds an index. */
+/** Null where an incremental read finds an index. */
 export function cursorWarning(
-  table: TableFacts,
-  cursors: readonly string[],
-  usual: string | undefined,
+  { stream }: TableFacts,
+  choice: CursorChoice,
   indexed: ReadonlySet<string>,
 ): string | null {
-  const label = streamLabel(table.stream);
-  if (usual === undefined) {
-    if (cursors.length === 0 || cursors.some((name) => indexed.has(name))) return null;
-    return `${label}: no column that could be a cursor has an index: every incremental read looks at every row`;
-  }
-  if (indexed.has(usual)) return null;
-  return (
-    `${label}: the cursor ${usual} has no index: every incremental read looks at every row; ` +
-    `run: CREATE INDEX ON ${label} (${quoteIdentifier(usual)})`
+  const label = streamLabel(stream);
+  return indexWarning(
+    label,
+    choice,
+    indexed,
+    (column) => `CREATE INDEX ON ${label} (${quoteIdentifier(column)})`,
   );
 }
 

@@ -1,4 +1,5 @@
 import type { ColumnType } from '../../../schemas/values/column-type.ts';
+import { cursorChoice, type CursorChoice, type CursorKind } from '../../capture/cursor-columns.ts';
 import { quoteIdentifier, quoteLiteral } from './session.ts';
 
 /**
@@ -43,9 +44,6 @@ const MOST_READS = 64;
 /** More transactions than this beside a long one are not remembered: rows of theirs are read twice. */
 const MOST_SEEN = 5_000;
 
-type CursorKind = 'whole' | 'numeric' | 'time' | 'text';
-
-/** Null for a type whose values say nothing about what came later: uuid, boolean, floats, ... */
 export function cursorKind({ kind, native }: ColumnType): CursorKind | null {
   switch (kind) {
     case 'int16':
@@ -65,28 +63,12 @@ export function cursorKind({ kind, native }: ColumnType): CursorKind | null {
   }
 }
 
-/** Columns that may be a cursor by their type, and the one to take when none is named: a time of the
- * last change, by its name. */
+/** Columns that may be a cursor, and the one to take when none is named. */
 export function cursorColumns(
   columns: readonly { readonly name: string; readonly type: ColumnType }[],
-): { cursors: string[]; defaultCursor?: string } {
-  const able = columns.filter(({ type }) => cursorKind(type) !== null);
-  const times = able.filter(({ type }) => cursorKind(type) === 'time').map(({ name }) => name);
-  const defaultCursor = USUAL_NAMES.find((name) => times.includes(name));
-  return {
-    cursors: able.map(({ name }) => name),
-    ...(defaultCursor === undefined ? {} : { defaultCursor }),
-  };
+): CursorChoice {
+  return cursorChoice(columns.map(({ name, type }) => ({ name, kind: cursorKind(type) })));
 }
-
-const USUAL_NAMES = [
-  'updated_at',
-  'modified_at',
-  'last_updated_at',
-  'last_modified_at',
-  'last_updated',
-  'last_modified',
-];
 
 /** The cursor value to read from, inclusive; null to look at every row. */
 export function floorOf({ reads, xmin }: CursorPlace): string | null {

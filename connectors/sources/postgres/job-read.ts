@@ -1,8 +1,9 @@
-import { createHash } from 'node:crypto';
 import type pg from 'pg';
 import { PipelineError } from '../../../core/errors/pipeline-error.ts';
+import { CHUNK_ROWS, readInChunks } from '../../capture/chunked-read.ts';
+import { columnMissing, columnUnusable } from '../../capture/cursor-columns.ts';
 import { JobReader, type JobSource, type ReadProgress } from '../../capture/job-reader.ts';
-import type { ReadShape, StreamReading } from '../../capture/stream-reading.ts';
+import { shapeDigest, type ReadShape, type StreamReading } from '../../capture/stream-reading.ts';
 import type { SourceReader, SourceReadOptions } from '../../spi/source.ts';
 import { streamGone, tablesNamed, type TableFacts } from './catalog.ts';
 import { TypeRegistry, type EncodedType } from './column-types.ts';
@@ -31,9 +32,6 @@ import {
 } from './session.ts';
 import { cancelStatement, copyRows, frameLimitFor, fromTable } from './table-copy.ts';
 import { orderOf } from './table-order.ts';
-
-/** Rows of a table that one statement reads, where the key gives a place to go on at. */
-const CHUNK_ROWS = 10_000;
 
 /** Reads tables by COPY for a job, each under one snapshot of its own. */
 export async function openJobReader(options: SourceReadOptions): Promise<SourceReader> {
@@ -132,7 +130,7 @@ class PostgresJobSource implements JobSource<CursorPlace> {
       this.options.registerSchema,
     );
     const order = await orderOf(asked, table);
-    const shape = { codec, lsn, digest: digestOf({ ...table, key, order }) };
+    const shape = { codec, lsn, digest: shapeDigest(table.columns, key, order) };
     return { client, table, resolved, order, facts, shape };
   }
 
@@ -147,7 +145,9 @@ class PostgresJobSource implements JobSource<CursorPlace> {
     const column = reading.options.cursor ?? '';
     const index = this.columnOf(table, column, reading.lane.label);
     const kind = cursorKind((resolved[index] as EncodedType).type);
-    if (kind === null) throw unusable(reading.lane.label, column, 'its type has no order in time');
+    if (kind === null) {
+      throw columnUnusable(reading.lane.label, column, 'its type has no order in time');
+    }
     const place = reading.isAnew ? undefined : reading.before.cursor;
     const goesOn = place !== undefined && place.column === column;
     if (goesOn && facts.xmax < place.xmin) throw wentBack(reading.lane.label);
@@ -180,21 +180,20 @@ class PostgresJobSource implements JobSource<CursorPlace> {
     const { table, order } = open;
     const canResume = order.length > 0;
     const keyCells = order.map((name) => table.columns.findIndex((each) => each.name === name));
-    for (let after = resumeAfter; ;) {
-      const rest = canResume ? chunkClause(order, after) : '';
-      let rows = 0;
-      let last: readonly string[] | null = null;
-      await this.copy(open, reading, copyOf(table, cursor !== undefined, rest), canResume, {
-        row: (bytes, spans, length) => {
-          if (cursor !== undefined) cursor.seen.add(xidOf(bytes, spans, open));
-          reading.row(bytes, spans, length);
-          if (++rows === CHUNK_ROWS) last = cellsOf(bytes, spans, keyCells);
-        },
-      });
-      if (last === null || !canResume) return;
-      after = last;
-      await reading.afterChunk(last, cursor?.place());
-    }
+    await readInChunks(
+      resumeAfter,
+      (after, count) => {
+        const rest = canResume ? chunkClause(order, after) : '';
+        return this.copy(open, reading, copyOf(table, cursor !== undefined, rest), canResume, {
+          row: (bytes, spans, length) => {
+            if (cursor !== undefined) cursor.seen.add(xidOf(bytes, spans, open));
+            reading.row(bytes, spans, length);
+            if (canResume) count(() => cellsOf(bytes, spans, keyCells));
+          },
+        });
+      },
+      (last) => reading.afterChunk(last, cursor?.place()),
+    );
   }
 
   private copyNew(
@@ -233,7 +232,7 @@ class PostgresJobSource implements JobSource<CursorPlace> {
 
   private columnOf(table: TableFacts, column: string, label: string): number {
     const index = table.columns.findIndex(({ name }) => name === column);
-    if (index === -1) throw unusable(label, column, 'the table has no such column');
+    if (index === -1) throw columnMissing(label, column);
     return index;
   }
 }
@@ -290,25 +289,6 @@ function xidOf(bytes: Buffer, spans: Int32Array, { table, facts }: OpenTable): n
     xid = xid * 10 + (bytes[i] as number) - 0x30;
   }
   return fullXid(xid, facts);
-}
-
-function digestOf({
-  columns,
-  key,
-  order,
-}: Pick<TableFacts, 'columns' | 'key'> & { order: readonly string[] }): string {
-  return createHash('sha256')
-    .update(JSON.stringify([columns, key, order]))
-    .digest('hex')
-    .slice(0, 16);
-}
-
-function unusable(label: string, column: string, why: string): PipelineError {
-  return new PipelineError(
-    'SRC_COLUMN_UNUSABLE',
-    `table ${label}: column ${column} cannot be used: ${why}`,
-    { details: { stream: label, column } },
-  );
 }
 
 function wentBack(label: string): PipelineError {

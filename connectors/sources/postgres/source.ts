@@ -1,4 +1,5 @@
 import { jsonSchemaOf } from '../../../schemas/catalog/json-schema.ts';
+import { readByCursor } from '../../capture/cursor-columns.ts';
 import type { DiscoveredStream, Source } from '../../spi/source.ts';
 import { hasIdentity, tablesOfSchemas, type TableFacts } from './catalog.ts';
 import { check, cursorWarning, identityWarning } from './check.ts';
@@ -67,15 +68,9 @@ async function discovered(
       ...(hasIdentity(table) ? {} : { warning: identityWarning(table) }),
     };
   }
-  const { cursors, defaultCursor } = cursorColumns(columns);
-  const warning = cursorWarning(table, cursors, defaultCursor, await indexedColumns(sql, table));
-  return {
-    ...common,
-    supportedSyncModes: cursors.length > 0 ? ['full_refresh', 'incremental'] : ['full_refresh'],
-    cursors,
-    ...(defaultCursor === undefined ? {} : { defaultCursor }),
-    ...(warning === null ? {} : { warning }),
-  };
+  const choice = cursorColumns(columns);
+  const warning = cursorWarning(table, choice, await indexedColumns(sql, table));
+  return { ...common, ...readByCursor(choice, warning) };
 }
 
 async function release(raw: Record<string, unknown>): Promise<void> {

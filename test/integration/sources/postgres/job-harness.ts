@@ -1,6 +1,7 @@
-import { source } from '../../../../connectors/sources/postgres/source.ts';
+import { source as postgres } from '../../../../connectors/sources/postgres/source.ts';
 import type {
   ReadStreamOptions,
+  Source,
   SourceReader,
   SourceState,
 } from '../../../../connectors/spi/source.ts';
@@ -14,15 +15,22 @@ export interface JobRunOptions {
   readonly maxTransactionMs?: number;
 }
 
-/** What a job reads, of schema public; `finished` resolves at its end. */
+/** Where the tables are that a job reads. */
+export interface JobOrigin {
+  readonly source: Source;
+  readonly namespace: string;
+}
+
+/** What a job reads; `finished` resolves at its end. */
 export async function openJobRun(
   config: Record<string, unknown>,
   options: JobRunOptions,
+  { source, namespace }: JobOrigin = { source: postgres, namespace: 'public' },
 ): Promise<Run> {
   const registry = options.registry ?? new Registry();
   const { state = null, job, maxTransactionMs = 60_000 } = options;
   const streams = options.streams.map(({ name, ...rest }): ReadStreamOptions => ({
-    stream: { namespace: 'public', name },
+    stream: { namespace, name },
     syncMode: 'full_refresh',
     cursor: null,
     key: [],
