@@ -1,5 +1,5 @@
 #!/bin/sh
-# node.sh FILE [ARGS]: runs a TypeScript file of this repository with a Node that can (>= 22.18), the
+# node.sh [FLAGS] FILE [ARGS]: runs a TypeScript file of this repository with a Node that can (>= 22.18), the
 # one in node_modules first. Installs the packages when they are missing or older than the lockfile.
 # Standard output belongs to FILE; the working folder stays the caller's.
 set -eu

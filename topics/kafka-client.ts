@@ -1,3 +1,4 @@
+import type { BufferAccount } from '../core/run/memory-budget.ts';
 import { TopicAdmin } from './admin/topic-admin.ts';
 import { TopicReader } from './consume/topic-reader.ts';
 import { positionsTopic, schemasTopic } from './naming.ts';
@@ -52,9 +53,10 @@ export class KafkaClient {
     return new TransactionRelay({ cluster, transactionalId, maxMessageBytes });
   }
 
-  /** To be closed by the caller. */
-  topicReader(): TopicReader {
-    return new TopicReader({ cluster: this.cluster });
+  /** To be closed by the caller; it fetches no more while `buffers` are full. */
+  topicReader(buffers?: BufferAccount): TopicReader {
+    const { cluster } = this;
+    return new TopicReader(buffers === undefined ? { cluster } : { cluster, buffers });
   }
 
   /** By `topic:partition`, the end of the log now: what a barrier waits for. Not the last stable

@@ -45,7 +45,7 @@ interface Told {
 export class JobReader<Cursor> implements SourceReader {
   private readonly source: JobSource<Cursor>;
   private readonly marks: ReadMarks<Cursor>;
-  private readonly outbox = new Outbox<Seal>();
+  private readonly outbox: Outbox<Seal>;
   private readonly handover: Handover;
   private readonly streams: Told[] = [];
   private readThrough: string;
@@ -60,6 +60,7 @@ export class JobReader<Cursor> implements SourceReader {
     source: JobSource<Cursor>,
   ) {
     this.source = source;
+    this.outbox = new Outbox(options.buffers);
     this.marks = new ReadMarks<Cursor>(options);
     this.readThrough = options.state?.position ?? '';
     this.handover = new Handover({

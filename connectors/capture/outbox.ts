@@ -1,3 +1,4 @@
+import type { BufferAccount } from '../../core/run/memory-budget.ts';
 import type { StreamId } from '../../schemas/catalog/stream-id.ts';
 import { RecordArena } from '../../schemas/envelope/record-arena.ts';
 import type { SourcePart } from '../spi/source.ts';
@@ -24,8 +25,12 @@ export interface Taken<Mark> {
   readonly mark: Mark;
 }
 
-const POOLED_ARENAS = 64;
-const POOLED_BYTES = 4 * 1024 * 1024;
+/** A batch of this size fills a Kafka transaction well; a larger one only takes memory. */
+const GATHERED_BYTES = 8 * 1024 * 1024;
+/** Kept to be filled again, by what they take, so that a source which was busy once is small again. */
+const POOLED_BYTES = 16 * 1024 * 1024;
+/** While a batch is on its way its bytes are there twice: as records and as requests. */
+const COPIES_UNDER_WAY = 2;
 
 /**
  * Records between the decoder and `next`. `seal` says that everything written so far is whole; a
@@ -41,12 +46,25 @@ export class Outbox<Mark> {
   private sealedRecords = 0;
   private urgent = false;
   private readonly pool: RecordArena[] = [];
+  private pooledBytes = 0;
+  private bytesUnderWay = 0;
+  private readonly buffers: BufferAccount;
+
+  constructor(buffers: BufferAccount) {
+    this.buffers = buffers;
+  }
+
+  /** The source should read no more before a batch is taken (invariant 9). */
+  isFull(): boolean {
+    this.account();
+    return this.buffers.isFull(this.bytes, GATHERED_BYTES);
+  }
 
   /** The arena to write one record into. */
   arenaOf(slot: PartitionSlot): RecordArena {
     let { arena } = slot;
     if (arena === null) {
-      arena = this.pool.pop() ?? new RecordArena(16 * 1024);
+      arena = this.fromPool() ?? new RecordArena(16 * 1024);
       slot.arena = arena;
       this.open.push(slot);
     }
@@ -62,12 +80,19 @@ export class Outbox<Mark> {
     this.bytes += bytes;
   }
 
+  private fromPool(): RecordArena | undefined {
+    const arena = this.pool.pop();
+    this.pooledBytes -= arena?.out.bytes.length ?? 0;
+    return arena;
+  }
+
   /** Ends what is whole. An urgent mark is worth a batch of its own, even without records. */
   seal(mark: Mark, urgent: boolean): void {
     this.mark = mark;
     this.stamp++;
     this.sealedRecords = this.records;
     this.urgent ||= urgent;
+    this.account();
   }
 
   /** Forgets what was written since the last seal: a transaction that did not come to its end. */
@@ -108,6 +133,8 @@ export class Outbox<Mark> {
     this.open = staying;
     this.records -= records;
     this.bytes -= bytes;
+    this.bytesUnderWay += bytes;
+    this.account();
     this.sealedRecords = 0;
     this.mark = null;
     this.urgent = false;
@@ -125,12 +152,21 @@ export class Outbox<Mark> {
     return arena.count > 0 ? arena : null;
   }
 
+  /** What was taken has been written, or was given up. */
   recycle(parts: readonly SourcePart[]): void {
     for (const { arena } of parts) {
-      if (this.pool.length >= POOLED_ARENAS) return;
-      if (arena.out.bytes.length > POOLED_BYTES) continue;
+      this.bytesUnderWay -= arena.byteLength;
       arena.clear();
+      const size = arena.out.bytes.length;
+      if (this.pooledBytes + size > POOLED_BYTES) continue;
+      this.pooledBytes += size;
       this.pool.push(arena);
     }
+    this.account();
+  }
+
+  /** Told once per received chunk, seal and take, not per record. */
+  private account(): void {
+    this.buffers.hold(this.bytes + this.bytesUnderWay * COPIES_UNDER_WAY);
   }
 }

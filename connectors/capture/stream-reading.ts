@@ -110,12 +110,12 @@ export class StreamReading<Cursor> {
 
   /** After each received piece, rows whole; a promise is waited for before more is read. */
   afterPiece(canResume: boolean): Promise<void> | null {
-    const { outbox, open } = this.room;
+    const { outbox } = this.room;
     this.ready().writer.tick();
     // Longer than the broker lets a transaction be open it cannot wait, even for a place to go on at.
     if (!canResume && this.isDue(false)) return this.commitOpen(null);
     this.room.pass();
-    return outbox.bytes >= open.maxBufferedBytes ? this.drained() : null;
+    return outbox.isFull() ? this.drained() : null;
   }
 
   /** Between two statements, behind the row with this key: the read can go on here after a crash. */
@@ -179,8 +179,8 @@ export class StreamReading<Cursor> {
   }
 
   private async drained(): Promise<void> {
-    const { outbox, open } = this.room;
-    while (outbox.bytes >= open.maxBufferedBytes) await this.room.taken();
+    const { outbox } = this.room;
+    while (outbox.isFull()) await this.room.taken();
   }
 
   private ready(): { writer: EventWriter; codec: RowCodec; digest: string } {

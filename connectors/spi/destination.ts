@@ -1,3 +1,4 @@
+import type { BufferAccount } from '../../core/run/memory-budget.ts';
 import type { StreamId } from '../../schemas/catalog/stream-id.ts';
 import type { ChangeSchema, KeySchema } from '../../schemas/envelope/change-decoder.ts';
 import type { RecordView } from '../../schemas/envelope/record-view.ts';
@@ -68,8 +69,8 @@ export interface DestinationOpenOptions {
   readonly schemas: SchemaLookup;
   /** Folder for files that a crash may leave and the next start removes. */
   readonly scratchFolder: string;
-  /** Bytes that may be buffered before they are durable (invariant 9). */
-  readonly maxBufferedBytes: number;
+  /** What it holds of the process's memory before it is durable (invariant 9). */
+  readonly buffers: BufferAccount;
   readonly signal: AbortSignal;
 }
 

@@ -1,4 +1,5 @@
 import type { ErrorCode } from '../../core/errors/codes.ts';
+import type { BufferAccount } from '../../core/run/memory-budget.ts';
 import type { StreamId } from '../../schemas/catalog/stream-id.ts';
 import type { RecordArena } from '../../schemas/envelope/record-arena.ts';
 import type { StreamSchema } from '../../schemas/envelope/stream-schema.ts';
@@ -86,8 +87,8 @@ export interface SourceOpenOptions {
   registerSchema(schema: StreamSchema): Promise<SchemaIds>;
   /** A record above this many bytes stops its stream with EVT_TOO_LARGE instead of being sent. */
   readonly maxRecordBytes: number;
-  /** Bytes that may wait for `next`; the source stops reading its socket above it (invariant 9). */
-  readonly maxBufferedBytes: number;
+  /** What it holds of the process's memory; it stops reading its socket when that is full (invariant 9). */
+  readonly buffers: BufferAccount;
   /** A Kafka transaction must end within this time; a snapshot commits in between when it nears. */
   readonly maxTransactionMs: number;
   readonly signal: AbortSignal;

@@ -150,11 +150,12 @@ export const SETTINGS = {
   },
   HEADRACE_MEMORY_MB: {
     type: 'integer',
-    default: 256,
+    default: 200,
     min: 32,
     max: 65_536,
     secret: false,
-    description: 'Bytes, in MiB, that a source or a sink may buffer in one process.',
+    description:
+      'Memory, in MiB, that a process with one role stays below; all its buffers share what the program leaves of it.',
   },
   HEADRACE_LOG_LEVEL: {
     type: 'choice',

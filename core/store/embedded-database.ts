@@ -1,5 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setFlagsFromString } from 'node:v8';
 import { Worker } from 'node:worker_threads';
 import { PipelineError } from '../errors/pipeline-error.ts';
 import type { Database, Queryable } from './database.ts';
@@ -13,6 +14,10 @@ import { storeError } from './errors.ts';
 export async function openEmbeddedDatabase(folder: string): Promise<Database> {
   await mkdir(folder, { recursive: true });
   const lock = await lockFolder(folder);
+  // Optimizing the one largest function of the embedded Postgres takes 600 MB and a second of CPU, on
+  // every start; its first compilation is as fast for what a store is asked.
+  setFlagsFromString('--no-wasm-tier-up');
+  setFlagsFromString('--no-wasm-dynamic-tiering');
   const thread = new StoreThread(join(folder, 'data'));
   try {
     await thread.opened;

@@ -18,7 +18,13 @@ const transactions = new Map<number, OpenTransaction>();
 let begun = 0;
 
 const { dataDir } = workerData as { dataDir: string };
-const opening = PGlite.create({ dataDir });
+/** The store is a few thousand small rows; Postgres's own defaults would keep 128 MB of them in memory
+ * and room for a hundred sessions, where there is one. */
+const SMALL = ['shared_buffers=8MB', 'wal_buffers=512kB', 'max_connections=4'];
+const opening = PGlite.create({
+  dataDir,
+  startParams: [...PGlite.defaultStartParams, ...SMALL.flatMap((setting) => ['-c', setting])],
+});
 opening.then(
   () => answer({ id: 0, value: null }),
   (error: unknown) => answer({ id: 0, error: driverError(error) }),

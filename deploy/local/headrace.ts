@@ -65,9 +65,9 @@ export async function startHeadrace(options: HeadraceOptions): Promise<HeadraceP
 }
 
 function spawnProgram(options: HeadraceOptions, role: string, log: string): ChildProcess {
-  const main = new URL('../../services/main.ts', import.meta.url).pathname;
+  const wrapper = new URL('../../headrace', import.meta.url).pathname;
   const output = openSync(log, 'a');
-  const child = spawn(process.execPath, [main, role], {
+  const child = spawn(wrapper, [role], {
     env: {
       ...process.env,
       HEADRACE_HOME: options.home,

@@ -1,10 +1,12 @@
 import { randomUUID } from 'node:crypto';
+import { flushCompileCache } from 'node:module';
 import { hostname } from 'node:os';
 import type { Command } from 'commander';
 import { loadSettings, type Settings } from '../../core/config/settings.ts';
 import { createLogger, type Logger } from '../../core/observe/logger.ts';
 import { collectProcessMetrics } from '../../core/observe/metrics.ts';
 import { armedFailpoints, armFailpoints } from '../../core/run/failpoints.ts';
+import { MemoryBudget } from '../../core/run/memory-budget.ts';
 import { runServices, type Service } from '../../core/run/service.ts';
 import { openStore, type Store } from '../../core/store/store.ts';
 import { OutgoingRules } from '../../core/net/outgoing-rules.ts';
@@ -26,6 +28,7 @@ interface Program {
   readonly log: Logger;
   readonly store: Store;
   readonly kafka: KafkaClient;
+  readonly memory: MemoryBudget;
   /** Name of this process in leases: never the same twice. */
   readonly owner: string;
 }
@@ -76,9 +79,12 @@ async function run(name: string, roles: readonly Role[]): Promise<void> {
   const kafka = await openKafka(settings, (line) => log.info({ stack: 'kafka' }, line));
   try {
     const owner = `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`;
-    const program: Program = { settings, log, store, kafka, owner };
+    const memory = MemoryBudget.ofProcess(settings.memoryMb);
+    const program: Program = { settings, log, store, kafka, memory, owner };
     const services = roles.map((role) => ROLES[role].make(program));
     if (!roles.includes('api')) services.push(healthService(program));
+    // Now, not only at a clean end: a process that is killed would leave none for the next start.
+    flushCompileCache();
     await runServices({ services, logger: log });
   } finally {
     await kafka.close();
@@ -88,25 +94,25 @@ async function run(name: string, roles: readonly Role[]): Promise<void> {
   process.exit(0);
 }
 
-function sourceService({ settings, log, store, kafka, owner }: Program): Service {
+function sourceService({ settings, log, store, kafka, memory, owner }: Program): Service {
   return createSourceWorker({
     store: store.work,
     kafka,
     topicPrefix: settings.topicPrefix,
     topicPartitions: settings.topicPartitions,
-    maxBufferedBytes: sourceBufferBytes(settings),
+    memory,
     owner,
     log: log.child({ role: 'source' }),
   });
 }
 
-function sinkService({ settings, log, store, kafka, owner }: Program): Service {
+function sinkService({ settings, log, store, kafka, memory, owner }: Program): Service {
   return createSinkWorker({
     store: store.work,
     kafka,
     topicPrefix: settings.topicPrefix,
     home: settings.home,
-    maxBufferedBytes: sinkBufferBytes(settings),
+    memory,
     owner,
     log: log.child({ role: 'sink' }),
   });
@@ -157,15 +163,4 @@ function healthService({ settings, log, store }: Program): Service {
     tokens,
     ready: () => store.ping(),
   });
-}
-
-/** What a source may hold that is not committed. It lies in memory up to three times: gathering, being
- * encoded for the wire, and on its way; with an eighth, a backlog of a million changes took 300 MB. */
-function sourceBufferBytes(settings: Settings): number {
-  return (settings.memoryMb * 1024 * 1024) / 16;
-}
-
-/** What a sink may hold that is not durable; less would cut a lake's files smaller. */
-function sinkBufferBytes(settings: Settings): number {
-  return (settings.memoryMb * 1024 * 1024) / 8;
 }

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { failpoint } from '../../core/run/failpoints.ts';
+import type { BufferAccount } from '../../core/run/memory-budget.ts';
 import { toPipelineError, type PipelineError } from '../../core/errors/pipeline-error.ts';
 import type { Logger } from '../../core/observe/logger.ts';
 import type {
@@ -19,6 +20,8 @@ import { Lane } from './lane.ts';
  * mended what stopped it. */
 const TOPIC_POLL_MS = 300;
 const STOPPED_RETRY_MS = 15_000;
+/** Enough for the writer never to wait for a fetch. */
+const WAITING_BYTES = 8 * 1024 * 1024;
 
 export interface StreamDelivery {
   readonly stream: DestinationStream;
@@ -32,8 +35,8 @@ export interface DeliveryOptions {
   readonly reader: TopicReader;
   readonly admin: TopicAdmin;
   readonly status: DeliveryStatus;
-  /** Bytes that may wait for the writer before reading pauses (invariant 9). */
-  readonly maxWaitingBytes: number;
+  /** What waits for the writer and is being written; reading pauses when it is full (invariant 9). */
+  readonly buffers: BufferAccount;
   readonly log: Logger;
 }
 
@@ -78,10 +81,19 @@ export class Delivery {
       }
       for (const batch of await this.options.reader.next()) this.route(batch);
       await failpoint('sink.fetched');
-      await this.room(this.options.maxWaitingBytes);
+      await this.room(this.roomForWaiting());
       if (this.failure !== undefined) throw this.failure;
     }
     await this.room(0);
+  }
+
+  /** While a batch is written its bytes are there twice: as records and as the target's rows. */
+  private roomForWaiting(): number {
+    const { buffers } = this.options;
+    const held = this.lanes.reduce((sum, lane) => sum + lane.bytes + 2 * lane.bytesInWriting, 0);
+    buffers.hold(held);
+    // 0 would wait for the end of what is being written.
+    return Math.max(this.lanes.length, buffers.room(WAITING_BYTES));
   }
 
   private async room(bytes: number): Promise<void> {

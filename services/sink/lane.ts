@@ -24,6 +24,8 @@ export class Lane {
   private readonly handler: LaneHandler;
   private waiting: ChangeBatch[] = [];
   private waitingBytes = 0;
+  /** Of the call under way. */
+  bytesInWriting = 0;
   private busy = false;
   private failure: PipelineError | undefined;
   private wakers: (() => void)[] = [];
@@ -72,6 +74,7 @@ export class Lane {
       this.failure = toPipelineError(error);
     }
     this.busy = false;
+    this.bytesInWriting = 0;
     this.handler.busy(false);
     this.wake();
   }
@@ -100,11 +103,12 @@ export class Lane {
 
   private keep(wanted: (batch: ChangeBatch) => boolean): void {
     this.waiting = this.waiting.filter(wanted);
-    this.waitingBytes = this.waiting.reduce((sum, batch) => sum + batch.records.bytes.length, 0);
+    this.waitingBytes = bytesOf(this.waiting);
   }
 
   private async write(batches: ChangeBatch[]): Promise<void> {
     let rest = batches;
+    this.bytesInWriting = bytesOf(batches);
     while (rest.length > 0) {
       const started = performance.now();
       try {
@@ -131,6 +135,10 @@ export class Lane {
   private wake(): void {
     for (const waker of this.wakers.splice(0)) waker();
   }
+}
+
+function bytesOf(batches: readonly ChangeBatch[]): number {
+  return batches.reduce((sum, batch) => sum + batch.records.bytes.length, 0);
 }
 
 function joinBatches(batches: readonly ChangeBatch[]): ChangeBatch {

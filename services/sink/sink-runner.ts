@@ -1,6 +1,7 @@
 import { toPipelineError } from '../../core/errors/pipeline-error.ts';
 import type { Logger } from '../../core/observe/logger.ts';
 import { Backoff } from '../../core/run/backoff.ts';
+import type { MemoryBudget } from '../../core/run/memory-budget.ts';
 import type { ConnectionStreamWork, ConnectionWork } from '../../core/store/work.ts';
 import type {
   Destination,
@@ -18,7 +19,7 @@ export interface SinkRunnerOptions {
   readonly kafka: KafkaClient;
   readonly topicPrefix: string;
   readonly scratchFolder: string;
-  readonly maxBufferedBytes: number;
+  readonly memory: MemoryBudget;
   readonly log: Logger;
 }
 
@@ -62,16 +63,18 @@ export class SinkRunner {
   }
 
   private async attempt(signal: AbortSignal): Promise<void> {
-    const { work, connector, kafka, topicPrefix, maxBufferedBytes } = this.options;
+    const { work, connector, kafka, topicPrefix, memory } = this.options;
+    const accounts = [memory.account(), memory.account(), memory.account()] as const;
+    const [fetched, waiting, buffers] = accounts;
     const writer = await connector.open({
       connectionId: work.connectionId,
       config: work.config,
       schemas: kafka.schemas,
       scratchFolder: this.options.scratchFolder,
-      maxBufferedBytes,
+      buffers,
       signal,
     });
-    const reader = kafka.topicReader();
+    const reader = kafka.topicReader(fetched);
     try {
       this.writer = writer;
       this.status.delivering(writer);
@@ -85,7 +88,7 @@ export class SinkRunner {
         reader,
         admin: kafka.admin,
         status: this.status,
-        maxWaitingBytes: Math.floor(maxBufferedBytes / 4),
+        buffers: waiting,
         log: this.options.log,
       });
       await delivery.run(signal);
@@ -93,6 +96,7 @@ export class SinkRunner {
       this.writer = null;
       await reader.close();
       await writer.close();
+      for (const account of accounts) account.close();
     }
   }
 }

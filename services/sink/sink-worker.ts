@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { isProcessAlive } from '../../core/run/process-alive.ts';
 import type { Logger } from '../../core/observe/logger.ts';
 import { LeaseKeeper, type LeasedUnit } from '../../core/run/lease-keeper.ts';
+import type { MemoryBudget } from '../../core/run/memory-budget.ts';
 import { ReportLoop } from '../../core/run/report-loop.ts';
 import type { Service } from '../../core/run/service.ts';
 import type { ConnectionWork, WorkStore } from '../../core/store/work.ts';
@@ -17,7 +18,7 @@ export interface SinkWorkerOptions {
   readonly topicPrefix: string;
   /** HEADRACE_HOME; scratch files lie below it. */
   readonly home: string;
-  readonly maxBufferedBytes: number;
+  readonly memory: MemoryBudget;
   /** Name of this process in leases. */
   readonly owner: string;
   readonly log: Logger;
@@ -64,7 +65,7 @@ async function deliverConnection(
     kafka: options.kafka,
     topicPrefix: options.topicPrefix,
     scratchFolder,
-    maxBufferedBytes: options.maxBufferedBytes,
+    memory: options.memory,
     log: options.log,
   });
   const ended = new Set<string>();

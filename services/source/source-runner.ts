@@ -1,5 +1,6 @@
 import { toPipelineError } from '../../core/errors/pipeline-error.ts';
 import type { Logger } from '../../core/observe/logger.ts';
+import type { BufferAccount, MemoryBudget } from '../../core/run/memory-budget.ts';
 import { Backoff } from '../../core/run/backoff.ts';
 import type { Source, SourceState } from '../../connectors/spi/source.ts';
 import type { StreamSchema } from '../../schemas/envelope/stream-schema.ts';
@@ -18,8 +19,7 @@ export interface SourceRunnerOptions {
   readonly kafka: KafkaClient;
   readonly topicPrefix: string;
   readonly topicPartitions: number;
-  /** Bytes that the source may have read and not yet committed (invariant 9). */
-  readonly maxBufferedBytes: number;
+  readonly memory: MemoryBudget;
   readonly log: Logger;
 }
 
@@ -46,8 +46,9 @@ export class SourceRunner {
     const backoff = new Backoff({ firstMs: 200, maxMs: 10_000 });
     while (!signal.aborted) {
       const started = Date.now();
+      const buffers = this.options.memory.account();
       try {
-        await this.attempt(signal);
+        await this.attempt(signal, buffers);
         if (!this.options.task.ends) continue;
         this.status.rests();
         await aborted(signal);
@@ -61,11 +62,13 @@ export class SourceRunner {
         // What ran for a while and then failed is a new fault, not one more of the same.
         if (Date.now() - started > 60_000) backoff.reset();
         await backoff.wait(signal);
+      } finally {
+        buffers.close();
       }
     }
   }
 
-  private async attempt(signal: AbortSignal): Promise<void> {
+  private async attempt(signal: AbortSignal, buffers: BufferAccount): Promise<void> {
     const { task, kafka, topicPrefix, connector } = this.options;
     const registrar = new TopicRegistrar({
       admin: kafka.admin,
@@ -83,7 +86,7 @@ export class SourceRunner {
         state: await kafka.positions.read<SourceState>(task.id),
         registerSchema: (schema: StreamSchema) => registrar.register(schema),
         maxRecordBytes: DEFAULT_MAX_MESSAGE_BYTES - BATCH_OVERHEAD,
-        maxBufferedBytes: this.options.maxBufferedBytes,
+        buffers,
         maxTransactionMs,
         signal,
       };

@@ -1,5 +1,6 @@
 import type { Logger } from '../../core/observe/logger.ts';
 import { LeaseKeeper, type LeasedUnit } from '../../core/run/lease-keeper.ts';
+import type { MemoryBudget } from '../../core/run/memory-budget.ts';
 import type { Service } from '../../core/run/service.ts';
 import type { WorkStore } from '../../core/store/work.ts';
 import { connectors } from '../../connectors/registry.ts';
@@ -13,7 +14,7 @@ export interface SourceWorkerOptions {
   readonly kafka: KafkaClient;
   readonly topicPrefix: string;
   readonly topicPartitions: number;
-  readonly maxBufferedBytes: number;
+  readonly memory: MemoryBudget;
   /** Name of this process in leases. */
   readonly owner: string;
   readonly log: Logger;
@@ -53,7 +54,7 @@ async function runTask(
     kafka: options.kafka,
     topicPrefix: options.topicPrefix,
     topicPartitions: options.topicPartitions,
-    maxBufferedBytes: options.maxBufferedBytes,
+    memory: options.memory,
     log: options.log,
   });
   const reports = new ReportLoop({

@@ -11,6 +11,7 @@ import { randomOf } from '../integration/destinations/s3/key-workload.ts';
 import { readPublished } from '../integration/destinations/s3/published-reader.ts';
 import { column, MemoryTopic, type Row } from '../integration/destinations/s3/memory-topic.ts';
 import { switchRun } from '../integration/destinations/s3/switch-run.ts';
+import { buffersOf } from '../support/buffers.ts';
 
 const CHANGES = 1_000_000;
 const KEYS = 100_000;
@@ -82,7 +83,7 @@ async function openSide(scratch: string, topic: MemoryTopic, mode: Mode): Promis
     config,
     schemas: topic,
     scratchFolder: mkdtempSync(join(scratch, 'spool-')),
-    maxBufferedBytes: 64 * 1024 * 1024,
+    buffers: buffersOf(64 * 1024 * 1024),
     signal: new AbortController().signal,
   };
   const store = counted(openStore(settings), join(scratch, mode), written);

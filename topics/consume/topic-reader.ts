@@ -1,5 +1,6 @@
 import { toPipelineError, type PipelineError } from '../../core/errors/pipeline-error.ts';
 import { Backoff } from '../../core/run/backoff.ts';
+import { MemoryBudget, type BufferAccount } from '../../core/run/memory-budget.ts';
 import { kafkaError, NONE, UNKNOWN_TOPIC_ID, UNKNOWN_TOPIC_OR_PARTITION } from '../errors.ts';
 import { EARLIEST, type TopicMetadata } from '../wire/cluster-requests.ts';
 import type { KafkaCluster } from '../wire/kafka-cluster.ts';
@@ -19,8 +20,10 @@ export interface TopicReaderOptions {
   /** Longest long poll, and longest wait of `next`. Default 500 ms. */
   readonly maxWaitMs?: number;
   /** Bytes that may lie ready before fetching rests; one answer per broker, of at most as many, may
-   * come on top (invariant 9). Default 8 MiB. */
+   * come on top (invariant 9). Default 4 MiB. */
   readonly maxBytes?: number;
+  /** What of the process's memory lies ready; fetching rests earlier when that is full. */
+  readonly buffers?: BufferAccount;
   /** Bytes of one partition in one answer; default 1 MiB. */
   readonly partitionMaxBytes?: number;
 }
@@ -52,6 +55,7 @@ export class TopicReader implements FetchOwner {
   private readonly cluster: KafkaCluster;
   private readonly maxWaitMs: number;
   private readonly maxBytes: number;
+  private readonly buffers: BufferAccount;
   private readonly partitionMaxBytes: number;
   /** In the order in which they are to be served. */
   private readonly assignments = new Map<string, Assignment>();
@@ -67,7 +71,8 @@ export class TopicReader implements FetchOwner {
   constructor(options: TopicReaderOptions) {
     this.cluster = options.cluster;
     this.maxWaitMs = options.maxWaitMs ?? 500;
-    this.maxBytes = options.maxBytes ?? 8 * 1024 * 1024;
+    this.maxBytes = options.maxBytes ?? 4 * 1024 * 1024;
+    this.buffers = options.buffers ?? new MemoryBudget(Infinity).account();
     this.partitionMaxBytes = options.partitionMaxBytes ?? 1024 * 1024;
   }
 
@@ -154,6 +159,7 @@ export class TopicReader implements FetchOwner {
       if (!from.paused) taken.push(batch);
       return !from.paused;
     });
+    this.buffers.hold(this.readyBytes);
     if (taken.length > 0) this.pumpAll();
     return taken;
   }
@@ -179,7 +185,7 @@ export class TopicReader implements FetchOwner {
   }
 
   wanted(nodeId: number): Assignment[] {
-    if (this.readyBytes >= this.maxBytes) return [];
+    if (this.buffers.isFull(this.readyBytes, this.maxBytes)) return [];
     return [...this.assignments.values()].filter((a) => a.leader === nodeId && a.readable);
   }
 
@@ -188,6 +194,7 @@ export class TopicReader implements FetchOwner {
     if (from === undefined) return;
     this.ready.push({ batch, bytes, from });
     this.readyBytes += bytes;
+    this.buffers.hold(this.readyBytes);
     if (!from.paused) this.wakeNext?.();
   }
 

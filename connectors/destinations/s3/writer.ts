@@ -1,5 +1,6 @@
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { BufferAccount } from '../../../core/run/memory-budget.ts';
 import { PipelineError, toPipelineError } from '../../../core/errors/pipeline-error.ts';
 import type {
   ChangeBatch,
@@ -18,8 +19,8 @@ import type { S3Settings } from './settings.ts';
 import { UploadSlots } from './upload-slots.ts';
 
 const LANES = 4;
-const MIN_IN_FLIGHT = 1024 * 1024;
-const MAX_IN_FLIGHT = 4 * 1024 * 1024;
+/** Chunks on their way to the encoder: enough for it not to wait for the next fetch. */
+const IN_FLIGHT_BYTES = 4 * 1024 * 1024;
 const PARALLEL_UPLOADS = 3;
 
 /** Errors that one stream alone has; the others of the connection go on. */
@@ -37,11 +38,11 @@ export class S3Writer implements DestinationWriter {
   readonly lanes = LANES;
   private readonly context: WriterContext;
   private readonly partitions = new Map<string, Partition>();
-  private readonly maxBufferedBytes: number;
+  private readonly buffers: BufferAccount;
 
-  private constructor(context: WriterContext, maxBufferedBytes: number) {
+  private constructor(context: WriterContext, buffers: BufferAccount) {
     this.context = context;
-    this.maxBufferedBytes = maxBufferedBytes;
+    this.buffers = buffers;
   }
 
   static async open(
@@ -49,12 +50,11 @@ export class S3Writer implements DestinationWriter {
     settings: S3Settings,
     store: ObjectStore,
   ): Promise<S3Writer> {
-    const { connectionId, schemas, maxBufferedBytes, signal } = options;
+    const { connectionId, schemas, buffers, signal } = options;
     const spoolFolder = join(options.scratchFolder, `s3-${connectionId}`);
     // What a crash left there is half a file: its records are still in the topic.
     await rm(spoolFolder, { recursive: true, force: true });
     await mkdir(spoolFolder, { recursive: true });
-    const inFlight = Math.min(MAX_IN_FLIGHT, Math.max(MIN_IN_FLIGHT, maxBufferedBytes / 4));
     const context: WriterContext = {
       connectionId,
       settings,
@@ -62,10 +62,10 @@ export class S3Writer implements DestinationWriter {
       schemas,
       spoolFolder,
       signal,
-      encoder: new Encoder(inFlight),
+      encoder: new Encoder(IN_FLIGHT_BYTES),
       uploads: new UploadSlots(PARALLEL_UPLOADS),
     };
-    return new S3Writer(context, maxBufferedBytes);
+    return new S3Writer(context, buffers);
   }
 
   async open(target: PartitionTarget): Promise<number | null> {
@@ -123,7 +123,8 @@ export class S3Writer implements DestinationWriter {
         sum += partition.pendingBytes;
         if (partition.pendingBytes > (largest?.pendingBytes ?? 0)) largest = partition;
       }
-      if (largest === null || sum <= this.maxBufferedBytes) return;
+      this.buffers.hold(sum);
+      if (largest === null || !this.buffers.isFull(sum)) return;
       await this.each(largest.target, (partition) => partition.rotate());
     }
   }

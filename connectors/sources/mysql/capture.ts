@@ -170,8 +170,8 @@ export class Capture {
   }
 
   private limitBuffer(stream: BinlogStream): void {
-    const { outbox, open } = this.parts;
-    if (outbox.bytes < open.maxBufferedBytes) return;
+    const { outbox } = this.parts;
+    if (!outbox.isFull()) return;
     // Only a transaction that alone is too large is cut (invariants 7 and 9).
     const between = this.schemaErrands === 0;
     if (stream.inTransaction && !outbox.sealed && between) stream.sealChunk();
@@ -182,9 +182,9 @@ export class Capture {
   afterTake(handed: bigint | null): void {
     if (handed !== null && handed > this.handed) this.handed = handed;
     this.sealedAt = Date.now();
-    const { outbox, open, wake } = this.parts;
+    const { outbox, wake } = this.parts;
     if (this.stream === null) return;
-    if (outbox.bytes < open.maxBufferedBytes) {
+    if (!outbox.isFull()) {
       this.session?.release(HELD_BY_BUFFER);
       this.prepared?.release(HELD_BY_BUFFER);
     } else {

@@ -22,12 +22,13 @@ import { SideSession } from './session.ts';
 
 /** Hands over what the capture produces. */
 export class MysqlReader implements SourceReader {
-  private readonly outbox = new Outbox<Mark>();
+  private readonly outbox: Outbox<Mark>;
   private readonly state: CaptureState;
   private readonly capture: Capture;
   private readonly handover: Handover;
 
   constructor(parts: Omit<CaptureParts, 'outbox' | 'wake' | 'taken'>) {
+    this.outbox = new Outbox(parts.open.buffers);
     this.state = parts.state;
     this.handover = new Handover({
       ready: () => this.outbox.ready,

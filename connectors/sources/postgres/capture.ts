@@ -214,8 +214,8 @@ export class Capture {
   }
 
   private chunkDone(wal: WalStream): void {
-    const { outbox, open, wake } = this.parts;
-    if (outbox.bytes >= open.maxBufferedBytes) {
+    const { outbox, wake } = this.parts;
+    if (outbox.isFull()) {
       // Only a transaction that alone is too large is cut (invariants 7 and 9).
       if (wal.inTransaction && !outbox.sealed && this.session?.blocked === false) wal.sealChunk();
       this.session?.pause(PAUSED_BY_BUFFER);
@@ -227,9 +227,9 @@ export class Capture {
   afterTake(handed: bigint | null): void {
     if (handed !== null && handed > this.handed) this.handed = handed;
     this.sealedAt = Date.now();
-    const { outbox, open } = this.parts;
+    const { outbox } = this.parts;
     if (this.wal === null || this.session === null) return;
-    if (outbox.bytes >= open.maxBufferedBytes) this.chunkDone(this.wal);
+    if (outbox.isFull()) this.chunkDone(this.wal);
     else this.session.resume(PAUSED_BY_BUFFER);
   }
 

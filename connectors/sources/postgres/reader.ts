@@ -25,12 +25,13 @@ import { findEnded } from './stream-watch.ts';
 
 /** Hands over what the capture produces. */
 export class PostgresReader implements SourceReader {
-  private readonly outbox = new Outbox<Mark>();
+  private readonly outbox: Outbox<Mark>;
   private readonly state: CaptureState;
   private readonly capture: Capture;
   private readonly handover: Handover;
 
   constructor(parts: Omit<ConstructorParameters<typeof Capture>[0], 'outbox' | 'wake' | 'taken'>) {
+    this.outbox = new Outbox(parts.open.buffers);
     this.state = parts.state;
     this.handover = new Handover({
       ready: () => this.outbox.ready,

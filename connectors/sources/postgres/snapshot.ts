@@ -254,12 +254,12 @@ export class Snapshot {
     }
     plan.outbox.seal('unfinished', false);
     plan.wake();
-    return plan.outbox.bytes >= plan.open.maxBufferedBytes ? this.drained() : null;
+    return plan.outbox.isFull() ? this.drained() : null;
   }
 
   private async drained(): Promise<void> {
-    const { outbox, open } = this.plan;
-    while (outbox.bytes >= open.maxBufferedBytes) await this.plan.taken();
+    const { outbox } = this.plan;
+    while (outbox.isFull()) await this.plan.taken();
   }
 
   /** Ends the Kafka transaction with the position, and waits until `next` has handed it over. */

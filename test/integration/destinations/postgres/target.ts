@@ -9,6 +9,7 @@ import {
 } from '../../../../connectors/destinations/postgres/writer.ts';
 import type { LocalServer } from '../../../../deploy/local/local-server.ts';
 import { TestSchemas, type EventLog } from './event-log.ts';
+import { buffersOf } from '../../../support/buffers.ts';
 
 /** A database of its own on a shared server, and writers into it. */
 export interface TestTarget extends AsyncDisposable {
@@ -57,7 +58,7 @@ export async function openTarget(config: Record<string, unknown>): Promise<TestT
     config,
     writer({ limits = {}, connectionId = 'c1' } = {}) {
       const signal = new AbortController().signal;
-      const scratch = { scratchFolder: '/nonexistent', maxBufferedBytes: 1 << 26 };
+      const scratch = { scratchFolder: '/nonexistent', buffers: buffersOf(1 << 26) };
       const writer = new PostgresWriter(
         { connectionId, config, schemas, signal, ...scratch },
         parseConfig(config),

@@ -3,6 +3,7 @@ import { readSettings } from '../../../../connectors/destinations/s3/settings.ts
 import type { ObjectStore } from '../../../../connectors/destinations/s3/object-store.ts';
 import { S3Writer } from '../../../../connectors/destinations/s3/writer.ts';
 import { randomChanges } from './key-workload.ts';
+import { buffersOf } from '../../../support/buffers.ts';
 
 /** A program that delivers random changes, one generation every `step` records, until it has all or
  * gets to the request to its store at which a signal hits it. */
@@ -47,7 +48,7 @@ const writer = await S3Writer.open(
     config: order.config,
     schemas: topic,
     scratchFolder: order.scratchFolder,
-    maxBufferedBytes: 1024 * 1024,
+    buffers: buffersOf(1024 * 1024),
     signal: new AbortController().signal,
   },
   settings,

@@ -1,6 +1,7 @@
 import { destination } from '../../../../connectors/destinations/s3/destination.ts';
 import { armFailpoints } from '../../../../core/run/failpoints.ts';
 import { topicOfIds } from './memory-topic.ts';
+import { buffersOf } from '../../../support/buffers.ts';
 
 /** A program that delivers 40 records in two files and is killed on the way by a failpoint. */
 
@@ -17,7 +18,7 @@ const writer = await destination.open({
   config: JSON.parse(config) as Record<string, unknown>,
   schemas: topic,
   scratchFolder,
-  maxBufferedBytes: 1024 * 1024,
+  buffers: buffersOf(1024 * 1024),
   signal: new AbortController().signal,
 });
 await writer.open(topic.target);

@@ -4,6 +4,7 @@ import { destination } from '../../../../connectors/destinations/s3/destination.
 import type { Encoder } from '../../../../connectors/destinations/s3/encoder.ts';
 import { column, MemoryTopic, range, topicOfIds } from './memory-topic.ts';
 import { Lake } from './s3-fixture.ts';
+import { buffersOf } from '../../../support/buffers.ts';
 
 let lake: Lake;
 beforeAll(async () => {
@@ -66,11 +67,13 @@ describe('rotation', () => {
     });
     const connection = lake.newConnection();
     const first = topics[0] as MemoryTopic;
-    const options = { maxBufferedBytes: 2 * 1024 * 1024 };
+    const options = { buffers: buffersOf(2 * 1024 * 1024) };
     const writer = await lake.open(first, connection, {}, undefined, options);
     for (const topic of topics) await writer.open(topic.target);
     await writer.write(topics.map((topic) => topic.batch(0, 1)));
-    await expect.poll(async () => (await lake.files(connection)).length).toBeGreaterThanOrEqual(4);
+    await expect
+      .poll(async () => (await lake.files(connection)).length, { timeout: 20_000 })
+      .toBeGreaterThanOrEqual(4);
     await writer.close();
     expect(await lake.files(connection)).toHaveLength(8);
   });

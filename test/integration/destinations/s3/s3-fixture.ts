@@ -12,6 +12,7 @@ import { S3Writer } from '../../../../connectors/destinations/s3/writer.ts';
 import type { ServerContext } from '../../../support/contexts.ts';
 import { downloaded, readPublished } from './published-reader.ts';
 import { BUCKET, FolderBucket, MinioBucket, type Bucket } from './buckets.ts';
+import { buffersOf } from '../../../support/buffers.ts';
 
 /** A bucket on a MinIO or in a folder, a scratch folder, and DuckDB to read what lies there. */
 export class Lake implements AsyncDisposable {
@@ -85,7 +86,7 @@ export class Lake implements AsyncDisposable {
       config,
       schemas: topic,
       scratchFolder: mkdtempSync(join(this.scratch, 'writer-')),
-      maxBufferedBytes: 64 * 1024 * 1024,
+      buffers: buffersOf(64 * 1024 * 1024),
       signal: new AbortController().signal,
       ...more,
     };

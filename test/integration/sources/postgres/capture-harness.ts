@@ -14,6 +14,7 @@ import { streamLabel, type StreamId } from '../../../../schemas/catalog/stream-i
 import { keyAvroSchema, valueAvroSchema } from '../../../../schemas/envelope/avro-schema.ts';
 import type { StreamSchema } from '../../../../schemas/envelope/stream-schema.ts';
 import { avroOracle } from '../../../support/avro-oracle.ts';
+import { buffersOf } from '../../../support/buffers.ts';
 
 /** One record as an independent Avro reader sees it; `value` null is a tombstone. */
 export interface SeenRecord {
@@ -138,7 +139,7 @@ export class Run {
       state: options.state ?? null,
       registerSchema: registry.register,
       maxRecordBytes: options.maxRecordBytes ?? 8 * 1024 * 1024,
-      maxBufferedBytes: options.maxBufferedBytes ?? 16 * 1024 * 1024,
+      buffers: buffersOf(options.maxBufferedBytes ?? 16 * 1024 * 1024),
       maxTransactionMs: options.maxTransactionMs ?? 60_000,
       signal: new AbortController().signal,
     };

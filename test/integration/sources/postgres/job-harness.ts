@@ -6,6 +6,7 @@ import type {
   SourceState,
 } from '../../../../connectors/spi/source.ts';
 import { Registry, Run } from './capture-harness.ts';
+import { buffersOf } from '../../../support/buffers.ts';
 
 export interface JobRunOptions {
   readonly job: string;
@@ -44,7 +45,7 @@ export async function openJobRun(
     state,
     registerSchema: registry.register,
     maxRecordBytes: 8 * 1024 * 1024,
-    maxBufferedBytes: 16 * 1024 * 1024,
+    buffers: buffersOf(16 * 1024 * 1024),
     maxTransactionMs,
     signal: new AbortController().signal,
   });

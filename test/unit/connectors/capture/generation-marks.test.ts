@@ -14,6 +14,7 @@ import type { RecordArena } from '../../../../schemas/envelope/record-arena.ts';
 import { WIRE_HEADER_BYTES } from '../../../../schemas/envelope/record-view.ts';
 import type { StreamSchema } from '../../../../schemas/envelope/stream-schema.ts';
 import { avroOracle } from '../../../support/avro-oracle.ts';
+import { buffersOf } from '../../../support/buffers.ts';
 
 const schema: StreamSchema = {
   stream: { namespace: 'public', name: 'items' },
@@ -25,7 +26,7 @@ const ids = { key: 1, value: 7, truncateKey: 3 };
 
 /** A generation of two rows, as one topic partition gets it. */
 function generation(epoch: number): RecordArena {
-  const outbox = new Outbox<string>();
+  const outbox = new Outbox<string>(buffersOf(1024 * 1024));
   const origin = { connector: 'test', serverName: 'srv', database: 'db' };
   const lane = new StreamLane(schema.stream, 1, origin);
   const codec = new RowCodec(schema, ids, [

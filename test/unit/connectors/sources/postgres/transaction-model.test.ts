@@ -19,6 +19,7 @@ import { valueAvroSchema } from '../../../../../schemas/envelope/avro-schema.ts'
 import { ChangeCursor, ChangeSchema } from '../../../../../schemas/envelope/change-decoder.ts';
 import type { RecordArena } from '../../../../../schemas/envelope/record-arena.ts';
 import type { StreamSchema } from '../../../../../schemas/envelope/stream-schema.ts';
+import { buffersOf } from '../../../../support/buffers.ts';
 
 /**
  * The log as the server sends it, the real assembly of transactions into batches, and a Kafka that is a
@@ -124,7 +125,7 @@ function stateOf(capture: CaptureState): SourceState {
 /** One life of the process: everything in it is forgotten at a crash. */
 class Life {
   readonly captureState: CaptureState;
-  readonly outbox = new Outbox<Mark>();
+  readonly outbox = new Outbox<Mark>(buffersOf(1024 * 1024));
   readonly wal: WalStream;
   private readonly toSend: Buffer[];
 
