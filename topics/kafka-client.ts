@@ -9,6 +9,7 @@ import { SchemaCache } from './registry/schema-cache.ts';
 import { SchemaLog } from './registry/schema-log.ts';
 import type { SchemaRegistry } from './registry/schema-registry.ts';
 import type { KafkaSettings } from './wire/broker-connection.ts';
+import type { Codec } from './wire/codec.ts';
 import { KafkaCluster } from './wire/kafka-cluster.ts';
 
 export interface KafkaClientOptions {
@@ -16,6 +17,8 @@ export interface KafkaClientOptions {
   readonly topicPrefix: string;
   /** A Confluent-compatible registry to use instead of our own log. */
   readonly schemaRegistryUrl: string | null;
+  /** Of the record batches that are written; `none` when not given. Batches of any are read. */
+  readonly compression?: Codec;
 }
 
 /** All that a process does with Kafka, over one view of the cluster. */
@@ -27,11 +30,13 @@ export class KafkaClient {
   readonly schemaLog: SchemaLog | null;
   readonly schemas: SchemaCache;
   private readonly cluster: KafkaCluster;
+  private readonly compression: Codec;
 
   constructor(options: KafkaClientOptions) {
     const { topicPrefix, schemaRegistryUrl } = options;
     const cluster = new KafkaCluster(options.kafka);
     this.cluster = cluster;
+    this.compression = options.compression ?? 'none';
     this.admin = new TopicAdmin({ cluster });
     this.positions = new Positions({
       cluster,
@@ -50,7 +55,8 @@ export class KafkaClient {
   transactionWriter(transactionalId: string): TransactionRelay {
     const { cluster, admin } = this;
     const maxMessageBytes = (topic: string): Promise<number> => admin.maxMessageBytes(topic);
-    return new TransactionRelay({ cluster, transactionalId, maxMessageBytes });
+    const { compression } = this;
+    return new TransactionRelay({ cluster, transactionalId, maxMessageBytes, compression });
   }
 
   /** To be closed by the caller; it fetches no more while `buffers` are full. */

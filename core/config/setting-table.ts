@@ -148,6 +148,14 @@ export const SETTINGS = {
     secret: false,
     description: 'Partitions of a new topic whose stream has a key.',
   },
+  HEADRACE_TOPIC_COMPRESSION: {
+    type: 'choice',
+    default: 'none',
+    choices: ['none', 'zstd', 'lz4', 'snappy', 'gzip'],
+    secret: false,
+    description:
+      'How a source compresses what it writes to topics; each codec is read, whatever is set here.',
+  },
   HEADRACE_MEMORY_MB: {
     type: 'integer',
     default: 200,

@@ -12,6 +12,7 @@ export async function openKafka(
     kafka: { ...login(settings), brokers: await brokersOf(settings, report) },
     topicPrefix: settings.topicPrefix,
     schemaRegistryUrl: settings.schemaRegistryUrl,
+    compression: settings.topicCompression,
   });
 }
 

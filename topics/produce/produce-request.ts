@@ -1,6 +1,6 @@
 import type { WireRequest } from '../wire/broker-connection.ts';
 import { ByteReader, ByteWriter } from '../wire/bytes.ts';
-import { compress, type WriteCodec } from '../wire/codec.ts';
+import { compress, type Codec } from '../wire/codec.ts';
 import {
   BATCH_HEADER_BYTES,
   writeBatch,
@@ -23,7 +23,7 @@ export interface OutBatch {
 
 export interface ProduceOptions {
   readonly transactionalId: string | null;
-  readonly codec: WriteCodec;
+  readonly codec: Codec;
   /** 12 makes the broker add the partition to the transaction by itself; 9 does not. */
   readonly apiVersion: 9 | 12;
 }
@@ -36,8 +36,7 @@ export async function produceRequest(
   options: ProduceOptions,
 ): Promise<WireRequest> {
   const { codec, transactionalId, apiVersion } = options;
-  const compressed =
-    codec === 'none' ? null : await Promise.all(batches.map((b) => compressRecords(b.cut, codec)));
+  const compressed = await compressBatches(batches, codec);
   const timeMs = Date.now();
   out.pos = 0;
   out.noTags().compactString(transactionalId).int16(ACKS_ALL).int32(PRODUCE_TIMEOUT_MS);
@@ -55,7 +54,25 @@ export async function produceRequest(
   return { apiKey: PRODUCE, apiVersion, body: [out.view()], timeoutMs: PRODUCE_TIMEOUT_MS };
 }
 
-async function compressRecords(cut: BatchCut, codec: 'gzip' | 'zstd'): Promise<Buffer> {
+/** A batch below this gains little and would wait for a turn on the thread pool: a single row leaves
+ * as it is, at once. */
+const COMPRESSED_FROM_BYTES = 2 * 1024;
+
+/** By position, the compressed records of the batches that are worth it; null when none is. */
+async function compressBatches(
+  batches: readonly OutBatch[],
+  codec: Codec,
+): Promise<readonly (Buffer | undefined)[] | null> {
+  if (codec === 'none') return null;
+  if (batches.every(({ cut }) => cut.bytes < COMPRESSED_FROM_BYTES)) return null;
+  return Promise.all(
+    batches.map(({ cut }) =>
+      cut.bytes < COMPRESSED_FROM_BYTES ? undefined : compressRecords(cut, codec),
+    ),
+  );
+}
+
+async function compressRecords(cut: BatchCut, codec: Exclude<Codec, 'none'>): Promise<Buffer> {
   const records = new ByteWriter(cut.bytes);
   writeRecords(records, cut);
   return compress(codec, records.view());

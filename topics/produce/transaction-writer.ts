@@ -3,7 +3,7 @@ import type { ErrorCode } from '../../core/errors/codes.ts';
 import { PipelineError, toPipelineError } from '../../core/errors/pipeline-error.ts';
 import { failpoint } from '../../core/run/failpoints.ts';
 import { CONCURRENT_TRANSACTIONS, kafkaError, NONE } from '../errors.ts';
-import type { WriteCodec } from '../wire/codec.ts';
+import type { Codec } from '../wire/codec.ts';
 import type { WireRequest } from '../wire/broker-connection.ts';
 import type { KafkaCluster } from '../wire/kafka-cluster.ts';
 import { BatchSender, type MaxMessageBytes, type TopicPart } from './batch-sender.ts';
@@ -25,7 +25,7 @@ export interface TransactionWriterOptions {
   readonly cluster: KafkaCluster;
   /** The same over restarts: whoever opens it fences the one before. */
   readonly transactionalId: string;
-  readonly compression?: WriteCodec;
+  readonly compression?: Codec;
   /** A topic's max.message.bytes; Kafka's default when not given. */
   readonly maxMessageBytes?: MaxMessageBytes;
   /** The transaction protocol; found out from the broker when not given. */
@@ -72,7 +72,7 @@ type WriterState = 'new' | 'idle' | 'in-transaction' | 'dead';
 export class TransactionWriter {
   private readonly cluster: KafkaCluster;
   private readonly transactionalId: string;
-  private readonly codec: WriteCodec;
+  private readonly codec: Codec;
   private readonly sender: BatchSender;
   private protocol: TransactionProtocol | null;
   private state: WriterState = 'new';

@@ -1,6 +1,7 @@
 import { Kafka, logLevel } from 'kafkajs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { TopicAdmin } from '../../../topics/admin/topic-admin.ts';
+import type { Codec } from '../../../topics/wire/codec.ts';
 import { TopicReader } from '../../../topics/consume/topic-reader.ts';
 import { TransactionWriter } from '../../../topics/produce/transaction-writer.ts';
 import { KafkaCluster } from '../../../topics/wire/kafka-cluster.ts';
@@ -32,7 +33,7 @@ async function newTopic(partitions = 1, configs: Record<string, string> = {}): P
 
 async function openWriter(
   transactionalId: string,
-  options: { timeoutMs?: number; protocol?: 1 | 2; compression?: 'gzip' | 'zstd' } = {},
+  options: { timeoutMs?: number; protocol?: 1 | 2; compression?: Codec } = {},
 ): Promise<TransactionWriter> {
   const { timeoutMs = 60_000, ...rest } = options;
   const writer = new TransactionWriter({
@@ -158,13 +159,20 @@ describe.each([
   });
 });
 
-test.each(['gzip', 'zstd'] as const)('records compressed with %s', async (compression) => {
-  const topic = await newTopic();
-  const writer = await openWriter(topic, { compression });
-  const records = Array.from({ length: 20_000 }, (_, i): KeyValue => [`k${i}`, `value ${i}`]);
-  await writer.commit([part(topic, records)]);
-  await writer.close();
-  expect(await readAll(topic)).toEqual(records.map(([, value]) => value));
+describe.each(['gzip', 'snappy', 'lz4', 'zstd'] as const)('records compressed with %s', (codec) => {
+  // The broker's own codecs are the second opinion: it unfolds what we wrote, or folds it for us.
+  test.each([
+    ['by us', codec, 'producer'],
+    ['by us, unfolded by the broker', codec, 'uncompressed'],
+    ['by the broker', 'none', codec],
+  ] as const)('%s', async (_by, compression, ofTopic) => {
+    const topic = await newTopic(1, { 'compression.type': ofTopic });
+    const writer = await openWriter(topic, { compression });
+    const records = Array.from({ length: 20_000 }, (_, i): KeyValue => [`k${i}`, `value ${i}`]);
+    await writer.commit([part(topic, records)]);
+    await writer.close();
+    expect(await readAll(topic)).toEqual(records.map(([, value]) => value));
+  });
 });
 
 test('a topic that does not exist ends the writer with its name', async () => {

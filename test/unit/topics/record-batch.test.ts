@@ -103,18 +103,21 @@ describe('record batches', () => {
     );
   });
 
-  test.each(['gzip', 'zstd'] as const)('compressed with %s are read back', async (codec) => {
-    const records: KeyValue[] = Array.from({ length: 500 }, (_, i) => [`k${i}`, 'v'.repeat(50)]);
-    const [cut] = cutBatches(arenaOf(records), ALL, () => {});
-    const body = new ByteWriter();
-    writeRecords(body, cut!);
-    const out = new ByteWriter();
-    writeBatch(out, cut!, PRODUCER, TIME, { codec, bytes: await compress(codec, body.view()) });
-    expect(out.pos).toBeLessThan(cut!.bytes / 2);
-    const mixed = Buffer.concat([ours(records), out.view()]);
-    const parsed = await parseBatches(mixed, 0, []);
-    expect(recordsOf(parsed.records)).toEqual([...expected(records), ...expected(records)]);
-  });
+  test.each(['gzip', 'snappy', 'lz4', 'zstd'] as const)(
+    'compressed with %s are read back',
+    async (codec) => {
+      const records: KeyValue[] = Array.from({ length: 500 }, (_, i) => [`k${i}`, 'v'.repeat(50)]);
+      const [cut] = cutBatches(arenaOf(records), ALL, () => {});
+      const body = new ByteWriter();
+      writeRecords(body, cut!);
+      const out = new ByteWriter();
+      writeBatch(out, cut!, PRODUCER, TIME, { codec, bytes: await compress(codec, body.view()) });
+      expect(out.pos).toBeLessThan(cut!.bytes / 2);
+      const mixed = Buffer.concat([ours(records), out.view()]);
+      const parsed = await parseBatches(mixed, 0, []);
+      expect(recordsOf(parsed.records)).toEqual([...expected(records), ...expected(records)]);
+    },
+  );
 
   test('are cut below the limit, in order, with the sizes they say', () => {
     fc.assert(
