@@ -1,4 +1,5 @@
 import { toPipelineError, type PipelineError } from '../../../core/errors/pipeline-error.ts';
+import { MemoryBudget } from '../../../core/run/memory-budget.ts';
 import type { StreamId } from '../../../schemas/catalog/stream-id.ts';
 import { StreamLane } from '../../capture/event-writer.ts';
 import { Outbox } from '../../capture/outbox.ts';
@@ -77,7 +78,8 @@ class WindowReader {
         elsewhere: null,
       }),
       state,
-      outbox: new Outbox<Mark>(),
+      // Rows are remembered by their keys; nothing is written for a topic.
+      outbox: new Outbox<Mark>(new MemoryBudget(0).account()),
       writer: rows,
       compile: (table) => this.compile(table),
       readPrepared: () => rows.doubt('an XA transaction is being committed'),
