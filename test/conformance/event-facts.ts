@@ -11,6 +11,17 @@ export function identityOf({ source }: SeenEnvelope): string {
   return plain([source['epoch'], source['lsn'], source['seq']]);
 }
 
+/** Whether each event is newer than the one before it, as destinations compare two of one epoch. */
+export function eachNewer(events: readonly SeenEnvelope[]): boolean {
+  const ages = events.map(
+    ({ source }) => [BigInt(source['lsn'] as number), source['seq']] as const,
+  );
+  return ages.every(([lsn, seq], i) => {
+    const [lsnBefore, seqBefore] = ages[i - 1] ?? [-1n, 0];
+    return lsn > lsnBefore || (lsn === lsnBefore && Number(seq) > Number(seqBefore));
+  });
+}
+
 /** The rows `id, n` that a topic's events leave, by key. */
 export function tableOf(events: readonly SeenEnvelope[]): Map<string, string> {
   const rows = new Map<string, string>();

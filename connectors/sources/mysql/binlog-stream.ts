@@ -249,7 +249,7 @@ export class BinlogStream {
       return this.options.readPrepared(placeOfText(place), xid);
     }
     for (const lane of state.lanes) {
-      if (lane.stopped || this.tables.copied(lane)) continue;
+      if (lane.stopped || this.tables.due(lane) === 'none') continue;
       this.stop(
         lane,
         logIncomplete(

@@ -5,6 +5,7 @@ import {
   placeOf,
   placeOfText,
   placeText,
+  withoutParts,
   type MysqlDetails,
   type StreamMark,
 } from './position.ts';
@@ -99,7 +100,8 @@ export function marksOnNewServer(
 ): Record<string, StreamMark> {
   const start = placeText(0n);
   return Object.fromEntries(
-    Object.entries(marks).map(([label, mark]) => {
+    Object.entries(marks).map(([label, stored]) => {
+      const mark = withoutParts(stored);
       const passed = placeOfText(mark.from) <= position;
       if (mark.stopped !== undefined || (mark.done && passed)) {
         return [label, { ...mark, from: start }];

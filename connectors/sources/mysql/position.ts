@@ -2,6 +2,7 @@ import { PipelineError } from '../../../core/errors/pipeline-error.ts';
 import { StreamStates, type StreamMark as CommonMark } from '../../capture/stream-states.ts';
 import type { StreamLane } from '../../capture/event-writer.ts';
 import type { SchemaIds, SourceState } from '../../spi/source.ts';
+import type { CopiedPart } from './copied-parts.ts';
 import type { GtidSet } from './gtid-set.ts';
 import type { ElsewhereMark, ReadElsewhere } from './read-elsewhere.ts';
 
@@ -54,6 +55,17 @@ export interface Anchor {
 export interface StreamMark extends CommonMark {
   /** Schemas of its newest shape. */
   readonly ids?: SchemaIds;
+  /** Of a copy that was interrupted: what its earlier views gave. Rows behind them count from `from`. */
+  readonly parts?: readonly CopiedPart[];
+  /** Of an unfinished copy: rows that are committed. */
+  readonly rows?: number;
+}
+
+/** The log has passed all of its views, or they mean nothing any more. */
+export function withoutParts(mark: StreamMark): StreamMark {
+  const copy: { -readonly [Name in keyof StreamMark]: StreamMark[Name] } = { ...mark };
+  delete copy.parts;
+  return copy;
 }
 
 export interface MysqlDetails {

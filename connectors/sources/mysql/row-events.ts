@@ -2,6 +2,7 @@ import { OP_CREATE, OP_DELETE, OP_UPDATE } from '../../../schemas/envelope/chang
 import type { ChangeWriter, StreamLane } from '../../capture/event-writer.ts';
 import { NULL_CELL, UNCHANGED_CELL, type RowCodec } from '../../capture/row-codec.ts';
 import type { WirePlan } from './column-types.ts';
+import type { CopiedParts } from './copied-parts.ts';
 import type { NoDayTest } from './encode-times.ts';
 import { logIncomplete, protocolError } from './errors.ts';
 import { patchedJson } from './json-patch.ts';
@@ -80,6 +81,8 @@ export interface LoggedRows {
   readonly shape: RowShape;
   readonly op: RowOperation;
   readonly images: RowImages;
+  /** Set where the stream's snapshot holds the changes of some rows already. */
+  readonly parts: CopiedParts | null;
   /** JSON cells of the rows after the change may be told as differences from those before. */
   readonly partialJson: boolean;
 }
@@ -112,31 +115,47 @@ export class RowEvents {
 
   /** A row whose spans lie in `src`; `room` is its length. */
   private row(logged: LoggedRows, src: Buffer, room: number): void {
-    const { lane, codec, op, images } = logged;
+    const { lane, op, images } = logged;
     const { before, after, writer } = this;
     writer.seq++;
-    if (op === OP_DELETE) writer.change(lane, codec, op, src, before, null, 0, room);
+    if (op === OP_DELETE) this.tell(logged, op, src, before, null, 0, room);
     else if (op === OP_CREATE) {
       if (images.first !== null) throw notAllColumns(lane, 'a row was inserted');
-      writer.change(lane, codec, op, src, null, after, 0, room);
+      this.tell(logged, op, src, null, after, 0, room);
     } else this.update(logged, src, room);
     writer.settle();
   }
 
-  private update({ lane, codec, images }: LoggedRows, src: Buffer, room: number): void {
+  /** Ordinals are counted for what the snapshot holds, too: an event's is the same at each reading. */
+  private tell(
+    { lane, codec, parts }: LoggedRows,
+    op: RowOperation,
+    src: Buffer,
+    before: Int32Array | null,
+    after: Int32Array | null,
+    unchanged: number,
+    room: number,
+  ): void {
+    const keyed = (after ?? before) as Int32Array;
+    if (parts !== null && !parts.isDue(codec, src, keyed, room)) return;
+    this.writer.change(lane, codec, op, src, before, after, unchanged, room);
+  }
+
+  private update(logged: LoggedRows, src: Buffer, room: number): void {
+    const { lane, codec, images } = logged;
     const { before, after, writer } = this;
     const moved = codec.keyed && codec.keyDiffers(src, before, after);
     const unchanged = images.second === null ? 0 : this.fillFromBefore(codec.columns);
     if (moved) {
       if (unchanged > 0) throw notAllColumns(lane, 'a key was changed');
-      writer.change(lane, codec, OP_DELETE, src, before, null, 0, room);
+      this.tell(logged, OP_DELETE, src, before, null, 0, room);
       writer.seq++;
-      writer.change(lane, codec, OP_CREATE, src, null, after, 0, room);
+      this.tell(logged, OP_CREATE, src, null, after, 0, room);
       return;
     }
     // A part of the row before is no row: whoever reads it could not tell null from absent.
     const old = images.first === null ? before : null;
-    writer.change(lane, codec, OP_UPDATE, src, old, after, unchanged, room);
+    this.tell(logged, OP_UPDATE, src, old, after, unchanged, room);
   }
 
   /** What is in the image before and not in the one after is as it was. Answers how many are in none. */

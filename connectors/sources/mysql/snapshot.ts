@@ -4,10 +4,11 @@ import { stopsStreamOnly, type EventWriter, type StreamLane } from '../../captur
 import type { Outbox } from '../../capture/outbox.ts';
 import type { RowCodec } from '../../capture/row-codec.ts';
 import type { SourceOpenOptions } from '../../spi/source.ts';
-import { isTransactional, streamGone, tablesNamed, type TableFacts } from './catalog.ts';
+import { isTransactional, streamGone, tablesNamed } from './catalog.ts';
 import type { CellPlan } from './column-types.ts';
 import type { MysqlSourceConfig } from './config.ts';
 import { consistentView, type ConsistentView, type ViewRequest } from './consistent-view.ts';
+import { CopyProgress } from './copy-progress.ts';
 import { logIncomplete } from './errors.ts';
 import {
   placeText,
@@ -19,7 +20,7 @@ import {
 import { RowQuery } from './row-query.ts';
 import { quoteIdentifier, type SideSession } from './session.ts';
 import { compileTextShape } from './shapes.ts';
-import { forgetNoDays, fromTable, printedColumns } from './text-rows.ts';
+import { forgetNoDays } from './text-rows.ts';
 import { KeyText, type RowImage, type RowsBefore } from './touched-rows.ts';
 
 /** Share of the longest Kafka transaction after which an unfinished copy commits in between. */
@@ -46,10 +47,20 @@ export interface SnapshotPlan {
   readonly say: (text: string | undefined) => void;
 }
 
+/** The copy of one table under way. */
+interface Copy {
+  readonly codec: RowCodec;
+  readonly plans: readonly CellPlan[];
+  readonly progress: CopyProgress;
+  /** What is stored of the table besides. */
+  readonly mark: Pick<StreamMark, 'key' | 'ids'>;
+}
+
 /**
- * Copies tables as one consistent view shows them. The rows of a table are one Kafka transaction, which
- * its last batch commits, so that a crash leaves nothing of it; only when that would last too long is
- * it committed in between, and then a later attempt begins by truncating.
+ * Copies tables as one consistent view shows them, in the order of their keys: what is committed stays,
+ * and a later view goes on behind it. The rows of a table without such an order are one Kafka
+ * transaction, of which a crash leaves nothing; only when that would last too long is it committed in
+ * between, and then a later attempt begins by truncating.
  */
 export class Snapshot {
   private readonly plan: SnapshotPlan;
@@ -84,7 +95,8 @@ export class Snapshot {
       this.position = plan.position ?? view.place;
       this.reader = new RowQuery(view.connection);
       if (this.cancelled) this.reader.destroy();
-      plan.writer.beginTransaction(view.place, 0, Date.now() * 1000, true);
+      // The next transaction begins at the view's place itself: its changes must be newer than the copy.
+      plan.writer.beginTransaction(view.place - 1n, 0, Date.now() * 1000, true);
       for (const lane of lanes) {
         this.refuseBrokenSession();
         await this.copyOrStop(lane);
@@ -144,32 +156,44 @@ export class Snapshot {
     }
     const { codec, ids, plans } = await compileTextShape(table, plan.open.registerSchema);
     plan.state.setPhase(lane.label, 'snapshot', table.rowsEstimate);
-    const before = plan.state.mark(lane.label);
-    const again = before?.partial === true || (before === undefined && plan.state.epoch > 1);
-    plan.say(again ? `copying ${lane.label} once more` : `copying ${lane.label}`);
-    if (again) plan.writer.truncate(lane, codec);
-    this.transactionStarted = Date.now();
-    await this.copyRows(lane, table, codec, plans);
+    const progress = new CopyProgress(table, codec, ids, plan.state.mark(lane.label));
+    this.begin(lane, codec, progress);
+    const mark = { key: table.key, ids };
+    await this.copyRows(lane, { codec, plans, progress, mark });
     if (this.committing !== null) await this.committing;
-    plan.state.setMark(lane.label, { ...this.mark(true), key: table.key, ids });
+    plan.state.setMark(lane.label, { ...this.mark(true), ...mark, ...progress.doneMark() });
     plan.state.setPhase(lane.label, 'streaming');
     await this.commit();
   }
 
-  private async copyRows(
-    lane: StreamLane,
-    table: TableFacts,
-    codec: RowCodec,
-    plans: readonly CellPlan[],
-  ): Promise<void> {
+  /** What an earlier copy left is emptied first, unless this one goes on from it. */
+  private begin(lane: StreamLane, codec: RowCodec, progress: CopyProgress): void {
     const { plan } = this;
+    const { resumed, rowsBefore } = progress;
+    const before = plan.state.mark(lane.label);
+    const left = before === undefined ? plan.state.epoch > 1 : true;
+    this.transactionStarted = Date.now();
+    if (resumed) {
+      plan.say(`copying ${lane.label}, from its row ${rowsBefore + 1}`);
+      plan.state.countRow(lane.label, rowsBefore);
+      // Where nothing was written since, the truncate that may have begun the copy lies at this place.
+      plan.writer.seq = progress.isSamePlace((this.view as ConsistentView).place) ? 1 : 0;
+      return;
+    }
+    plan.say(left ? `copying ${lane.label} once more` : `copying ${lane.label}`);
+    if (left) plan.writer.truncate(lane, codec);
+  }
+
+  private async copyRows(lane: StreamLane, copy: Copy): Promise<void> {
+    const { plan } = this;
+    const { codec, plans, progress } = copy;
     let rows = 0;
-    const select = `SELECT ${printedColumns(table).join(', ')} FROM ${fromTable(table)}`;
     const before = new Map(this.view?.touched.get(lane.label));
-    await (this.reader as RowQuery).run(select, table.columns.length, {
+    await (this.reader as RowQuery).run(progress.select, progress.cells, {
       row: (bytes, spans, length) => {
         forgetNoDays(plans, bytes, spans);
         rows++;
+        progress.wrote(bytes, spans, length);
         if (before.size > 0 && this.writeBefore(lane, before, codec, bytes, spans, length)) return;
         plan.writer.change(lane, codec, OP_READ, bytes, null, spans, 0, length);
         plan.writer.settle();
@@ -178,10 +202,10 @@ export class Snapshot {
         plan.state.countRow(lane.label, rows);
         rows = 0;
         plan.writer.tick();
-        return this.afterChunk(lane);
+        return this.afterChunk(lane, copy);
       },
     });
-    for (const image of before.values()) this.writeImage(lane, image);
+    for (const [key, image] of before) if (!progress.isEarlier(key)) this.writeImage(lane, image);
   }
 
   /** A row that was changed while the view was started is written as it was before, so that the log's
@@ -209,10 +233,20 @@ export class Snapshot {
     this.plan.writer.settle();
   }
 
-  private afterChunk(lane: StreamLane): Promise<void> | null {
+  private afterChunk(lane: StreamLane, { progress, mark }: Copy): Promise<void> | null {
     const { plan } = this;
     if (this.committing !== null) return this.committing;
-    if (Date.now() - this.transactionStarted > plan.open.maxTransactionMs * COMMIT_SHARE) {
+    const late = Date.now() - this.transactionStarted > plan.open.maxTransactionMs * COMMIT_SHARE;
+    if (progress.chunkIsFull || (late && progress.canResume)) {
+      const { place } = this.view as ConsistentView;
+      plan.state.setMark(lane.label, {
+        ...this.mark(false),
+        ...mark,
+        ...progress.chunkMark(place),
+      });
+      return this.commit();
+    }
+    if (late) {
       plan.state.setMark(lane.label, { ...this.mark(false), partial: true });
       plan.say(`copying ${lane.label}; a restart would begin it once more`);
       return this.commit();

@@ -1,4 +1,4 @@
-import type { PipelineError } from '../../../core/errors/pipeline-error.ts';
+import { PipelineError } from '../../../core/errors/pipeline-error.ts';
 import type { ChangeWriter, StreamLane } from '../../capture/event-writer.ts';
 import { RowCodec } from '../../capture/row-codec.ts';
 import type { QueryEvent } from './binlog-events.ts';
@@ -52,7 +52,7 @@ export class StatementEffects {
 
   private running(label: string): StreamLane | null {
     const lane = this.state.lane(label);
-    return lane === undefined || lane.stopped || this.tables.copied(lane) ? null : lane;
+    return lane === undefined || lane.stopped || this.tables.due(lane) === 'none' ? null : lane;
   }
 
   private end(label: string, reason: (label: string) => PipelineError): void {
@@ -70,6 +70,15 @@ export class StatementEffects {
   private truncate(label: string): void {
     const lane = this.running(label);
     if (lane === null) return;
+    if (this.tables.due(lane) !== 'all') {
+      const why = 'was emptied while its copy was interrupted';
+      return this.stop(
+        lane,
+        new PipelineError('SRC_TABLE_CHANGED', `table ${label} ${why}`, {
+          details: { stream: label },
+        }),
+      );
+    }
     const ids = this.state.mark(label)?.ids;
     if (ids === undefined) return;
     // The event has no row, so that the schemas' numbers are all that is needed of the shape.

@@ -4,7 +4,7 @@ import { OP_UPDATE } from '../../../schemas/envelope/change-decoder.ts';
 import { stopsStreamOnly, type ChangeWriter, type StreamLane } from '../../capture/event-writer.ts';
 import { uncompress } from './binlog-events.ts';
 import { protocolError } from './errors.ts';
-import { RowEvents } from './row-events.ts';
+import { RowEvents, type LoggedRows } from './row-events.ts';
 import type { RowFormat } from './row-formats.ts';
 import { readImages } from './row-images.ts';
 import type { KnownTable, Tables } from './tables.ts';
@@ -44,9 +44,12 @@ export class TableRows {
     const table = tables.byId(bytes.readUIntLE(body, 6));
     if (table === undefined) return;
     const { lane } = table;
-    if (lane === null || lane.stopped || tables.copied(lane)) return;
+    if (lane === null || lane.stopped) return;
+    const due = tables.due(lane);
+    if (due === 'none') return;
     try {
-      this.changes(format, table, lane, bytes, body, end);
+      const parts = due === 'all' ? null : due;
+      this.changes(format, table, { lane, parts }, bytes, body, end);
     } catch (error) {
       this.refused(lane, error);
     }
@@ -55,16 +58,17 @@ export class TableRows {
   private changes(
     format: RowFormat,
     { codec, shape }: KnownTable,
-    lane: StreamLane,
+    stream: Pick<LoggedRows, 'lane' | 'parts'>,
     bytes: Buffer,
     body: number,
     end: number,
   ): void {
     const { op, extra, compressed, partialJson } = format;
-    if (codec === null || shape === null) throw protocolError(`rows of the unread ${lane.label}`);
+    const { label } = stream.lane;
+    if (codec === null || shape === null) throw protocolError(`rows of the unread ${label}`);
     const from = body + 8 + (extra ? bytes.readUInt16LE(body + 8) : 0);
-    const images = readImages(bytes, from, shape.columns, op === OP_UPDATE ? 2 : 1, lane.label);
-    const logged = { lane, codec, shape, op, images, partialJson };
+    const images = readImages(bytes, from, shape.columns, op === OP_UPDATE ? 2 : 1, label);
+    const logged = { ...stream, codec, shape, op, images, partialJson };
     if (!compressed) return this.rows.rows(logged, bytes, images.rowsAt, end);
     const src = uncompress(bytes, images.rowsAt, end);
     this.rows.rows(logged, src, 0, src.length);

@@ -1,6 +1,7 @@
 import type { StreamLane } from '../../capture/event-writer.ts';
 import type { RowCodec } from '../../capture/row-codec.ts';
-import { placeOfText, type CaptureState } from './position.ts';
+import { CopiedParts } from './copied-parts.ts';
+import { placeOfText, withoutParts, type CaptureState, type StreamMark } from './position.ts';
 import type { RowShape } from './row-events.ts';
 import { readTableMap, type TableMap } from './table-map.ts';
 
@@ -24,6 +25,8 @@ export class Tables {
   private readonly newest = new Map<StreamLane, KnownTable>();
   /** Streams whose snapshot already holds the transactions before a place. */
   private readonly copiedUpTo = new Map<StreamLane, bigint>();
+  /** Of these, the ones that earlier snapshots hold in part. */
+  private readonly copiedInParts = new Map<StreamLane, CopiedParts>();
 
   constructor(state: CaptureState, mariadb: boolean) {
     this.state = state;
@@ -31,6 +34,7 @@ export class Tables {
     for (const lane of state.lanes) {
       const mark = state.mark(lane.label);
       if (mark !== undefined) this.copiedUpTo.set(lane, placeOfText(mark.from));
+      if (mark?.parts !== undefined) this.copiedInParts.set(lane, new CopiedParts(mark.parts));
     }
   }
 
@@ -38,12 +42,22 @@ export class Tables {
     return this.known.get(id);
   }
 
-  copied(lane: StreamLane): boolean {
-    return this.copiedUpTo.has(lane);
+  /** What of a stream's changes in the transaction at hand its snapshot does not hold. */
+  due(lane: StreamLane): 'all' | 'none' | CopiedParts {
+    if (!this.copiedUpTo.has(lane)) return 'all';
+    const parts = this.copiedInParts.get(lane);
+    return parts?.begun === true ? parts : 'none';
   }
 
+  /** A transaction begins at `place`. */
   forgetPassedSnapshots(place: bigint): void {
-    for (const [lane, from] of this.copiedUpTo) if (place >= from) this.copiedUpTo.delete(lane);
+    for (const parts of this.copiedInParts.values()) parts.place = place;
+    for (const [lane, from] of this.copiedUpTo) {
+      if (place < from) continue;
+      this.copiedUpTo.delete(lane);
+      if (!this.copiedInParts.delete(lane)) continue;
+      this.state.setMark(lane.label, withoutParts(this.state.mark(lane.label) as StreamMark));
+    }
   }
 
   /** Takes a TABLE_MAP event; answers with a table whose new shape must be made ready, or null. */
@@ -63,7 +77,7 @@ export class Tables {
     }
     const table: KnownTable = { raw, map, lane, codec: null, shape: null };
     this.known.set(id, table);
-    if (lane === null || lane.stopped || this.copied(lane)) return null;
+    if (lane === null || lane.stopped || this.due(lane) === 'none') return null;
     this.newest.set(lane, table);
     return table;
   }
