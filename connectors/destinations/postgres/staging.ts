@@ -14,7 +14,7 @@ import { endRebuild } from './replay-store.ts';
 import { begin, type Sessions } from './sessions.ts';
 import { alterTable, readTable, type CatalogTable } from './table-catalog.ts';
 import type { RecordSlice } from './table-batch.ts';
-import { changesFor, stagingLayout, type TableLayout } from './table-layout.ts';
+import { changesTo, stagingLayout, type TableLayout } from './table-layout.ts';
 import { refusal, type OwnedTable } from './owned-table.ts';
 import type { Prepared } from './table-owner.ts';
 import { tableOf } from './table-statements.ts';
@@ -42,7 +42,8 @@ export async function alignStaging(
       const what = 'a table of that name exists and is not ours';
       throw refusal({ ...owned, name }, 'DST_TABLE_FOREIGN', what);
     }
-    const changes = changesFor(table.columns, layout.columns, layout.stream);
+    // The live table has come there by the rules for widening; this one follows.
+    const changes = changesTo(table.columns, layout.columns);
     if (changes.length > 0) statements.push(alterTable(layout, changes));
   });
   if (statements.length > 0) await exchange(client, statements, 0);

@@ -176,10 +176,11 @@ export function changesTo(
   wanted: readonly TableColumn[],
 ): ColumnChange[] {
   const types = new Map(existing.map(({ name, ddl }) => [name, ddl]));
-  return wanted.flatMap(({ name, ddl }): ColumnChange[] => {
+  return wanted.flatMap(({ name, ddl, initial }): ColumnChange[] => {
     const known = types.get(name);
     if (known === ddl) return [];
-    return [{ kind: known === undefined ? 'add' : 'widen', name, ddl }];
+    if (known !== undefined) return [{ kind: 'widen', name, ddl }];
+    return [{ kind: 'add', name, ddl, ...(initial === undefined ? {} : { initial }) }];
   });
 }
 
