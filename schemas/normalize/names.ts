@@ -71,6 +71,11 @@ export function columnNameOf(path: readonly string[]): string {
   return fittingName(isPlain ? short.toLowerCase() : short || '_');
 }
 
+/** A name that is kept as it is where Postgres can have it. */
+export function keptName(name: string): string {
+  return fittingName(name.replaceAll('\0', '_').toWellFormed()) || '_';
+}
+
 /** `name`, or with the first of the suffixes `_1`, `_2`, ... that is free; case makes no difference. */
 export function freeName(name: string, isTaken: (lowerCase: string) => boolean): string {
   let free = name;

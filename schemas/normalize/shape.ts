@@ -8,9 +8,9 @@ import {
 } from './flatten.ts';
 import {
   columnNameOf,
-  fittingName,
   freeName,
   hashedTableName,
+  keptName,
   nestedTableName,
   standardName,
 } from './names.ts';
@@ -159,7 +159,7 @@ function newTable(
 
 /** The table of a stream's own rows. */
 export function streamTableName(stream: string, rules: Rules): string {
-  return rules === 'v2' ? fittingName(stream) : standardName(stream);
+  return rules === 'v2' ? keptName(stream) : standardName(stream);
 }
 
 function childName(
@@ -188,7 +188,7 @@ function withFields(
   for (const [key, { path, type, isDeclared }] of observed) {
     const known = fields.get(key);
     if (known === undefined) {
-      const plain = rules === 'v2' ? fittingName(path.join('_')) : columnNameOf(path);
+      const plain = rules === 'v2' ? keptName(path.join('_')) : columnNameOf(path);
       const column = freeName(plain, (name) => taken.has(name) || reserved.has(name));
       taken.add(column.toLowerCase());
       fields.set(key, { path, column, type });

@@ -81,6 +81,77 @@ describe('normalization and namespaces', () => {
     ).toEqual([{ n: 2 }]);
   });
 
+  it('gives the tables of the classic step, and the versions of rows', async () => {
+    const connectionId = await connect(
+      { schema: 'classic', normalization: { option: 'classic', scd: true } },
+      { namespaceDefinition: 'destination' },
+    );
+    expect(await sync(rig, connectionId)).toMatchObject({ job: { status: 'succeeded' } });
+    const joined = `select c.id::int, name, email, phone, string_agg(city, ',' order by city) as cities
+      from classic.customers c join classic.customers_contact using (_airbyte_customers_hashid)
+      join classic.customers_addresses using (_airbyte_customers_hashid) group by 1, 2, 3, 4`;
+    const acme = { id: 1, name: 'Acme Corp', email: 'info@acme.com', phone: '+1234567890' };
+    const [row] = await query(rig.target, joined);
+    expect(row).toMatchObject(acme);
+    await query(
+      rig.source,
+      `update customers set addresses = '[{"type": "billing", "city": "Oslo"}]' where id = 1`,
+    );
+    expect(await sync(rig, connectionId)).toMatchObject({ job: { status: 'succeeded' } });
+    expect(await query(rig.target, joined)).toEqual([{ ...acme, cities: 'Oslo' }]);
+    expect(
+      await query(
+        rig.target,
+        `select jsonb_array_length(addresses) as n, _airbyte_active_row as active,
+           _airbyte_end_at is null as is_last from classic.customers_scd order by _ab_cdc_lsn desc limit 1`,
+      ),
+    ).toEqual([{ n: 1, active: 1, is_last: true }]);
+  });
+
+  it('gives a raw and a final table of v2', async () => {
+    const connectionId = await connect(
+      { schema: 'final', normalization: { option: 'v2' } },
+      { namespaceDefinition: 'destination' },
+    );
+    expect(await sync(rig, connectionId)).toMatchObject({ job: { status: 'succeeded' } });
+    expect(
+      await query(
+        rig.target,
+        `select id::int, contact->>'email' as email, c._airbyte_meta as meta,
+           r._airbyte_data->'contact'->>'phone' as phone
+         from final.customers c join airbyte_internal.final_raw__stream_customers r using (_airbyte_raw_id)`,
+      ),
+    ).toEqual([{ id: 1, email: 'info@acme.com', meta: { changes: [] }, phone: '+1234567890' }]);
+  });
+
+  it('refuses at create what makes no sense, with the name of the stream', async () => {
+    await query(
+      rig.source,
+      `create table keyless (a int); alter table keyless replica identity full`,
+    );
+    const only = (name: string, destinationSyncMode: string) => ({
+      syncCatalog: {
+        streams: [
+          {
+            stream: { name, namespace: 'public' },
+            config: { selected: true, syncMode: 'incremental', destinationSyncMode },
+          },
+        ],
+      },
+    });
+    for (const option of ['classic', 'v2']) {
+      await expect(
+        connect({ schema: 'refused', normalization: option }, only('keyless', 'append_dedup')),
+      ).rejects.toThrow(/keyless.*primary key/);
+    }
+    await expect(
+      connect(
+        { schema: 'refused', normalization: { option: 'v2', scd: true } },
+        only('customers', 'append_dedup'),
+      ),
+    ).rejects.toThrow(/customers.*scd.*classic/);
+  });
+
   it('leaves raw documents only when it is switched off', async () => {
     const connectionId = await connect(
       { schema: 'landing', disable_type_dedupe: true },

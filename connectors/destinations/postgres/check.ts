@@ -27,9 +27,11 @@ export async function checkTarget(target: PostgresTarget): Promise<CheckResult> 
 
 async function failedPoints(client: Client, target: PostgresTarget): Promise<string[]> {
   const schemas = [target.schema, ...(target.normalization === 'v2' ? [target.rawSchema] : [])];
-  const failures: string[] = [];
-  for (const schema of schemas) failures.push(...(await failedIn(client, target, schema)));
-  return failures;
+  const failures = new Set<string>();
+  for (const schema of schemas) {
+    for (const failure of await failedIn(client, target, schema)) failures.add(failure);
+  }
+  return [...failures];
 }
 
 async function failedIn(client: Client, target: PostgresTarget, name: string): Promise<string[]> {

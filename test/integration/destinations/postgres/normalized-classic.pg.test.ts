@@ -246,3 +246,58 @@ describe('classic child tables', () => {
     });
   });
 });
+
+describe('classic names and values', () => {
+  it('of any kind find their place, and a value without one is named', async () => {
+    await using target = await newTarget(server, {
+      config: { ...CLASSIC.config, cdc_deletion_mode: 'soft' },
+    });
+    const columns: Columns = {
+      id: { kind: 'int32' },
+      doc: { kind: 'json' },
+      list: { kind: 'array', native: 'jsonb[]' },
+    };
+    const log = new EventLog(target.schemas, deduped('Größe 1'), columns);
+    const names = [
+      '',
+      'a"b',
+      "c'd",
+      'select',
+      'x'.repeat(200),
+      'ключ'.repeat(20),
+      'ID',
+      'id',
+      'xmin',
+    ];
+    const doc = Object.fromEntries(names.map((name, i) => [name, { [name]: i }]));
+    const { id } = { id: 1 };
+    log.create({
+      id,
+      doc: JSON.stringify({ ...doc, _airbyte_x: 1 }),
+      list: '{"{\\"k\\": 1}","{\\"k\\": 2}"}',
+    });
+    await writeLog(target, log);
+    const [shapes] = await target.rows(
+      'SELECT jsonb_array_length(shape) AS n FROM _headrace_shapes',
+    );
+    // The stream's own table, the document's, one per member and one per array.
+    expect(shapes).toEqual({ n: 3 + names.length });
+    expect(await target.rows('SELECT k FROM gro_e_1_list ORDER BY k')).toEqual([
+      { k: '1' },
+      { k: '2' },
+    ]);
+    log.delete({ id });
+    await writeLog(target, log, 1);
+    expect(
+      await target.rows(
+        `SELECT _ab_cdc_deleted_at IS NOT NULL AS gone, _airbyte_unique_key AS key, jsonb_array_length(list) AS n
+         FROM gro_e_1`,
+      ),
+    ).toEqual([{ gone: true, key: 'c4ca4238a0b923820dcc509a6f75849b', n: 2 }]);
+    log.create({ id: 2, doc: '{"v": "a\\u0000b"}' });
+    await expect(writeLog(target, log, 3)).rejects.toMatchObject({
+      code: 'DST_VALUE',
+      details: { offset: 3, column: 'doc' },
+    });
+  });
+});

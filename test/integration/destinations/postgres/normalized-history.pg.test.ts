@@ -126,4 +126,23 @@ describe('the history of classic rows', () => {
       { name: 'c', rank: 5 },
     ]);
   });
+
+  it('is not mixed with a table of somebody else, and begins when it is switched on', async () => {
+    await using target = await newTarget(server, { config: { normalization: 'classic' } });
+    const log = new EventLog(target.schemas, deduped('customers'), CUSTOMERS);
+    log.create({ ...ACME, name: 'a' }, at(200));
+    await writeLog(target, log);
+    target.config['normalization'] = WITH_SCD.config.normalization;
+    await target.sql.query('CREATE TABLE customers_scd (id int)');
+    await expect(target.writer().open(log.target)).rejects.toMatchObject({
+      code: 'DST_TABLE_FOREIGN',
+      message: expect.stringContaining('customers_scd') as unknown,
+    });
+    await target.sql.query('DROP TABLE customers_scd');
+    log.update({ ...ACME, name: 'b' }, at(210));
+    await writeLog(target, log, 1);
+    expect(await target.rows(VERSIONS)).toEqual([
+      { name: 'b', active: 1, deleted: false, from: 210, until: null },
+    ]);
+  });
 });

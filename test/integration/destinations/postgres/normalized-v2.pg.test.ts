@@ -225,4 +225,42 @@ describe('rows of v2', () => {
       { id: 2, n: 'x', tags: [] },
     ]);
   });
+
+  it('keep hostile names, and name a value that has no room', async () => {
+    await using target = await newTarget(server, {
+      config: { ...V2.config, cdc_deletion_mode: 'soft' },
+    });
+    const hostile = [
+      'select',
+      'a"b',
+      'ID',
+      'x'.repeat(200),
+      '_airbyte_meta',
+      '_airbyte_raw_id',
+      '',
+    ];
+    const columns = Object.fromEntries(hostile.map((name) => [name, { kind: 'string' }] as const));
+    const log = new EventLog(target.schemas, deduped('a"b'), { id: { kind: 'int32' }, ...columns });
+    const row = Object.fromEntries(hostile.map((name, i) => [name, `v${i}`]));
+    log.create({ id: 1, ...row });
+    await writeLog(target, log);
+    log.delete({ id: 1 });
+    await writeLog(target, log, 1);
+    const [found] = await target.rows(
+      `SELECT to_jsonb(t) AS row, _ab_cdc_deleted_at IS NOT NULL AS gone FROM "a""b" t`,
+    );
+    const values = Object.entries(found?.['row'] as object).filter(([, v]) =>
+      /^v\d$/.test(String(v)),
+    );
+    expect(values.map(([, value]) => String(value)).toSorted()).toEqual(Object.values(row));
+    expect(values.map(([name]) => name)).toEqual(
+      expect.arrayContaining(['select', 'a"b', 'ID_1', '_airbyte_meta_1', '_airbyte_raw_id_1']),
+    );
+    expect(found?.['gone']).toBe(true);
+    log.create({ id: 2, ...row, select: 'a\0b' });
+    await expect(writeLog(target, log, 3)).rejects.toMatchObject({
+      code: 'DST_VALUE',
+      details: { offset: 3, column: 'select' },
+    });
+  });
 });

@@ -154,6 +154,7 @@ describe('the check', () => {
     const user = `poor_${String(target.config['database']).slice(2, 12)}`;
     await target.sql.query(`CREATE ROLE ${user} LOGIN`);
     await target.sql.query('CREATE SCHEMA closed');
+    await target.sql.query(`CREATE SCHEMA open AUTHORIZATION ${user}`);
     const poor = { ...target.config, username: user };
     const results = await Promise.all([
       destination.check({ ...poor, schema: 'absent' }),
@@ -161,9 +162,16 @@ describe('the check', () => {
       destination.check({ ...target.config, database: 'nowhere' }),
       destination.check({ ...target.config, ssl_mode: { mode: 'require' } }),
       destination.check({ ...target.config, port: 'x', host: '' }),
+      destination.check({
+        ...poor,
+        schema: 'open',
+        normalization: 'v2',
+        raw_data_schema: 'closed',
+      }),
     ]);
-    expect(results.map(({ ok }) => ok)).toEqual([false, false, false, false, false]);
-    const [absent, closed, nowhere, tls, wrong] = results.map(({ message }) => message);
+    expect(results.map(({ ok }) => ok)).toEqual([false, false, false, false, false, false]);
+    const [absent, closed, nowhere, tls, wrong, raw] = results.map(({ message }) => message);
+    expect(raw).toBe(closed);
     expect(absent).toContain(`CREATE SCHEMA "absent" AUTHORIZATION "${user}"`);
     expect(closed).toContain(`GRANT USAGE, CREATE ON SCHEMA "closed" TO "${user}"`);
     expect(nowhere).toContain('Create the database');

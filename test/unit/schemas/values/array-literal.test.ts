@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { arrayAsJson } from '../../../../schemas/values/array-literal.ts';
+import { parseJson } from '../../../../schemas/normalize/json-value.ts';
+import { arrayAsJson, arrayOfJson } from '../../../../schemas/values/array-literal.ts';
 
 test.each([
   ['{}', 'text[]', '[]'],
@@ -32,4 +33,16 @@ test('any texts, quoted as Postgres quotes them, come back', () => {
       expect(JSON.parse(arrayAsJson(`{${quoted.join(',')}}`, 'text[]'))).toEqual(texts);
     }),
   );
+});
+
+test.each([
+  ['[]', 'text[]'],
+  ['[9223372036854775807,null,-3]', 'bigint[]'],
+  ['[1.10,"NaN"]', 'numeric(10,2)[]'],
+  ['[true,false,null]', 'boolean[]'],
+  ['["a\\"b\\\\c,}{","","NULL",null]', 'text[]'],
+  ['[[1,2],[3,4]]', 'integer[]'],
+  ['[{"a": [1, 2]},{"b": "x\\"y"}]', 'jsonb[]'],
+])('%s of %s comes back from its literal', (json, native) => {
+  expect(arrayAsJson(arrayOfJson(parseJson(json)), native)).toBe(json);
 });

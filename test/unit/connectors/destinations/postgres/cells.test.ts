@@ -118,6 +118,11 @@ describe('event ids', () => {
     expect(idOf('t', 1, 0)).not.toEqual(ids[0]);
     expect(idOf('u', 0, 0)).not.toEqual(ids[0]);
     expect(idOf('t', 0, 0)).toEqual(ids[0]);
+    const text = new BinaryWriter(40);
+    new EventIds('t', 0, true).writeCell(text, 2 ** 52);
+    const printed = text.bytes.toString('latin1', 4, 40);
+    expect(printed).toMatch(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/);
+    expect(printed.replaceAll('-', '')).toBe(ids[5]?.toString('hex'));
   });
 });
 
