@@ -33,8 +33,8 @@ export function addVersions(layout: TableLayout): string {
 
 /**
  * Ends versions where the next one begins, and finds the active ones: of every row with a new version
- * (`$1`... its key and place) from the version before the first new one on. What a TRUNCATE ended
- * stays ended.
+ * (`$1`... its key and place) from the version before the first new one on. What something without a
+ * version ended (a TRUNCATE, a tombstone alone) stays ended.
  */
 export function endVersions(layout: TableLayout): string {
   const keys = keyOf(layout);
@@ -57,7 +57,8 @@ export function endVersions(layout: TableLayout): string {
     `ORDER BY ${names.join(',')}), ` +
     `since AS (SELECT ${rowOf('n')},${first} FROM new AS n LEFT JOIN LATERAL (${before}) AS p ON true), ` +
     `versions AS (SELECT ${rowOf('t')},${places}, lead(t.${from}) OVER w AS ends, ` +
-    `(lead(t.${PLACE_COLUMNS[0]}) OVER w IS NULL AND t._ab_cdc_deleted_at IS NULL)::int AS is_active ` +
+    `(lead(t.${PLACE_COLUMNS[0]}) OVER w IS NULL AND t._ab_cdc_deleted_at IS NULL ` +
+    `AND t.${until} IS NULL)::int AS is_active ` +
     `FROM since AS n JOIN ${table} AS t ON ${sameRow(layout, 't', 'n')} AND ${place('t')} >= ${place('n')} ` +
     `WINDOW w AS (PARTITION BY ${rowOf('t')} ORDER BY ${places})) ` +
     `UPDATE ${table} AS t SET ${until} = least(t.${until}, v.ends), ${active} = v.is_active ` +
@@ -66,15 +67,17 @@ export function endVersions(layout: TableLayout): string {
   );
 }
 
-/** Rows that are gone without a version that says so, by staged deletes (`deleteColumns` of the flat
- * table): no version of them is active. */
+/** Ends the versions of rows of which a tombstone alone says that they are gone, among staged deletes
+ * (`deleteColumns` of the flat table): it has no place in the log and no time. */
 export function forgetVersions(layout: TableLayout, columns: readonly TableColumn[]): string {
-  const match = rowKeyOf(layout).map(
+  const rowKey = rowKeyOf(layout);
+  const match = rowKey.map(
     ({ name }, i) => `t.${quoted(name)} = ${value(columns[i] as TableColumn, i)}`,
   );
   return (
-    `UPDATE ${tableOf(layout)} AS t SET ${active} = 0 FROM ${staged(columns)} ` +
-    `WHERE ${match.join(' AND ')} AND t.${active} = 1 AND t.${eventIdOf(layout)} < s.c${columns.length - 1}`
+    `UPDATE ${tableOf(layout)} AS t SET ${active} = 0, ${until} = now() FROM ${staged(columns)} ` +
+    `WHERE ${match.join(' AND ')} AND t.${active} = 1 AND s.c${rowKey.length} IS NULL ` +
+    `AND t.${eventIdOf(layout)} < s.c${columns.length - 1}`
   );
 }
 

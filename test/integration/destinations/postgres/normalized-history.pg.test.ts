@@ -82,9 +82,14 @@ describe('the history of classic rows', () => {
     await writeLog(target, log, again);
     expect(await target.rows(VERSIONS)).toEqual(deleted);
     log.create({ ...ACME, name: 'd' }, at(240));
+    await writeLog(target, log, again + 2);
+    const late = log.count;
+    log.repeat(4, 5);
+    await writeLog(target, log, late);
+    expect((await target.rows(VERSIONS)).at(-1)).toMatchObject({ name: 'd', active: 1 });
     log.truncate(at(250));
     log.create({ ...ACME, name: 'e' }, at(260));
-    await writeLog(target, log, again + 2);
+    await writeLog(target, log, late + 1);
     expect((await target.rows(VERSIONS)).slice(3)).toEqual([
       { name: null, active: 0, deleted: true, from: 230, until: 240 },
       { name: 'd', active: 0, deleted: false, from: 240, until: 250 },
@@ -125,6 +130,32 @@ describe('the history of classic rows', () => {
       { name: 'b', rank: null },
       { name: 'c', rank: 5 },
     ]);
+  });
+
+  it('stays ended where a truncate or a lone tombstone ended it, when all comes again', async () => {
+    await using target = await newTarget(server, WITH_SCD);
+    const log = new EventLog(target.schemas, deduped('customers'), CUSTOMERS);
+    log.create({ ...ACME, name: 'a' }, at(200));
+    log.truncate(at(210));
+    log.create({ ...ACME, id: 2 }, at(220));
+    await writeLog(target, log);
+    log.tombstone({ id: 2 });
+    await writeLog(target, log, 3);
+    const ended = `SELECT id::int, _airbyte_active_row AS active, _airbyte_end_at IS NULL AS is_open
+      FROM customers_scd ORDER BY id`;
+    const expected = [
+      { id: 1, active: 0, is_open: false },
+      { id: 2, active: 0, is_open: false },
+    ];
+    expect(await target.rows(ended)).toEqual(expected);
+    const writer = target.writer();
+    const order = { id: 'r', from: 0, until: log.end, rebuild: false };
+    await writer.open({ ...log.target, replay: order });
+    for (let i = 0; i < log.count; i++) {
+      await writer.write([log.batch(i, i + 1)]);
+      expect(await target.rows(ended)).toEqual(expected);
+    }
+    expect(await target.rows('SELECT * FROM customers')).toEqual([]);
   });
 
   it('is not mixed with a table of somebody else, and begins when it is switched on', async () => {
