@@ -147,6 +147,19 @@ async function documentsOf(target: TestTarget): Promise<Map<string, unknown>> {
   return found;
 }
 
+/** How many versions there are, and how many do not end where the next one begins, or are active
+ * without being a row as it is. */
+function wrongVersions(target: TestTarget): Promise<unknown> {
+  return target.rows(
+    `WITH v AS (SELECT *, lead(_airbyte_start_at) OVER w AS ends FROM t_scd
+       WINDOW w AS (PARTITION BY id ORDER BY _headrace_epoch, _ab_cdc_lsn, _headrace_seq))
+     SELECT count(*)::int AS versions, (count(*) FILTER (WHERE v._airbyte_end_at IS DISTINCT FROM v.ends
+       OR (v._airbyte_active_row = 1) IS DISTINCT FROM (t.id IS NOT NULL)))::int AS wrong
+     FROM v LEFT JOIN t ON t.id = v.id AND t.doc IS NOT DISTINCT FROM v.doc
+       AND t._airbyte_ab_id = v._airbyte_ab_id`,
+  );
+}
+
 /** 500 runs: `HEADRACE_TEST_RUNS=500 npx vitest run test/integration/destinations/postgres/normalized-random.pg.test.ts` */
 describe(`random documents (seed ${SEED}) with edits and deletes`, () => {
   it.each(RULES)(
@@ -156,12 +169,15 @@ describe(`random documents (seed ${SEED}) with edits and deletes`, () => {
         fc.asyncProperty(
           fc.array(fc.array(step, { minLength: 1, maxLength: 5 }), { minLength: 1, maxLength: 4 }),
           async (batches) => {
-            await using target = await newTarget(server, { config: { normalization: rules } });
+            const scd = rules === 'classic';
+            const config = { normalization: { option: rules, scd } };
+            await using target = await newTarget(server, { config });
             const log = new EventLog(target.schemas, deduped('t'), {
               id: { kind: 'int32', native: 'integer' },
               doc: { kind: 'json', native: 'jsonb' },
             });
             const documents = new Map<string, JsonObject>();
+            let changes = 0;
             for (const batch of batches) {
               const from = log.count;
               for (const [id, doc] of batch) {
@@ -174,6 +190,9 @@ describe(`random documents (seed ${SEED}) with edits and deletes`, () => {
               const sorted = [...documents].sort();
               const expected = sorted.map(([id, doc]) => [id, EXPECTED[rules](doc)] as const);
               expect(await documentsOf(target)).toEqual(new Map(expected));
+              changes += batch.length;
+              if (scd)
+                expect(await wrongVersions(target)).toEqual([{ versions: changes, wrong: 0 }]);
               if (rules === 'basic') continue;
               const whole = await target.rows('SELECT id::text, doc::text FROM t ORDER BY id');
               expect(whole).toEqual(sorted.map(([id, doc]) => ({ id, doc: jsonbText(doc) })));
