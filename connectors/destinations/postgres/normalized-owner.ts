@@ -45,7 +45,7 @@ import {
   type CatalogTable,
 } from './table-catalog.ts';
 import { changesTo, type ColumnChange, type TableLayout } from './table-layout.ts';
-import { DEFINITION_LIMITS } from './table-owner.ts';
+import { DEFINITION_LIMITS, refuseOtherKey } from './table-owner.ts';
 import { tableOf } from './table-statements.ts';
 import { wantedShape } from './wanted-shape.ts';
 
@@ -103,6 +103,7 @@ export async function prepareShape(
   const shape = await grow(client, owned, names, { known, observed: all, isUnused, initials });
   const tables = normalizedTables(name, names, shape, initials);
   const live = listed(tables);
+  if (table !== null) refuseOtherKey(owned, tables.flat, table);
   const isStaged = name.isReplaced || partitions.some(({ isRebuild }) => isRebuild);
   if (table === null && known.length > 0) await restore(client, owned, tables, shape);
   if (tables.history !== null) await alignHistory(client, owned, tables.history);

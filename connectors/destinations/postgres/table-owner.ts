@@ -124,7 +124,7 @@ function applied(
 }
 
 /** A table made in another mode or with another key holds rows that would be mixed up. */
-function refuseOtherKey(owned: OwnedTable, layout: TableLayout, table: CatalogTable): void {
+export function refuseOtherKey(owned: OwnedTable, layout: TableLayout, table: CatalogTable): void {
   const key = layout.keys.map((index) => layout.columns[index]?.name);
   if (key.join('\0') === table.key.join('\0')) return;
   const describe = (names: readonly unknown[]) =>
