@@ -233,31 +233,6 @@ describe('classic child tables', () => {
     expect(await target.rows('SELECT * FROM customers_addresses')).toEqual([]);
     expect(await target.rows('SELECT * FROM customers')).toEqual([]);
   });
-
-  it.each(['basic', 'classic', 'v2'])('and %s ones keep their key', async (normalization) => {
-    await using target = await newTarget(server, { config: { normalization } });
-    const topic = 'headrace.test.public.customers';
-    const log = new EventLog(target.schemas, deduped('customers'), CUSTOMERS);
-    log.create(ACME);
-    await writeLog(target, log);
-    for (const stream of [appended('customers'), deduped('customers', ['id', 'name'])]) {
-      await expect(target.writer().open({ stream, topic, partition: 0 })).rejects.toMatchObject({
-        code: 'DST_KEY_MISMATCH',
-      });
-    }
-  });
-
-  it('are not mixed with those of other rules', async () => {
-    await using target = await newTarget(server, { config: { normalization: 'basic' } });
-    const log = new EventLog(target.schemas, deduped('customers'), CUSTOMERS);
-    log.create(ACME);
-    await writeLog(target, log);
-    target.config['normalization'] = 'classic';
-    await expect(target.writer().open(log.target)).rejects.toMatchObject({
-      code: 'DST_TABLE_CHANGED',
-      message: expect.stringContaining('normalization "basic", not "classic"') as unknown,
-    });
-  });
 });
 
 describe('classic names and values', () => {

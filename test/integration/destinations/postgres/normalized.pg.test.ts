@@ -201,6 +201,31 @@ describe('tables of normalized streams', () => {
       code: 'DST_STATE_LOST',
     });
   });
+
+  it.each(['basic', 'classic', 'v2'])('keep their key, %s', async (normalization) => {
+    await using target = await newTarget(server, { config: { normalization } });
+    const topic = 'headrace.test.public.customers';
+    const log = new EventLog(target.schemas, deduped('customers'), CUSTOMERS);
+    log.create(ACME);
+    await writeLog(target, log);
+    for (const stream of [appended('customers'), deduped('customers', ['id', 'name'])]) {
+      await expect(target.writer().open({ stream, topic, partition: 0 })).rejects.toMatchObject({
+        code: 'DST_KEY_MISMATCH',
+      });
+    }
+  });
+
+  it('are not filled by other rules than they were made by', async () => {
+    await using target = await newTarget(server, { config: { normalization: 'basic' } });
+    const log = new EventLog(target.schemas, deduped('customers'), CUSTOMERS);
+    log.create(ACME);
+    await writeLog(target, log);
+    target.config['normalization'] = 'classic';
+    await expect(target.writer().open(log.target)).rejects.toMatchObject({
+      code: 'DST_TABLE_CHANGED',
+      message: expect.stringContaining('normalization "basic", not "classic"') as unknown,
+    });
+  });
 });
 
 describe('a stream of several partitions', () => {
