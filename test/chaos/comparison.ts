@@ -2,9 +2,9 @@ import type pg from 'pg';
 import type { LocalServer } from '../../deploy/local/local-server.ts';
 import { KafkaClient } from '../../topics/kafka-client.ts';
 import { tail } from '../../topics/replay/tail.ts';
-import { columnsOf, digest } from '../support/digest.ts';
 import { withParquet } from '../support/parquet-events.ts';
 import { connectTo, query, type Rig } from '../support/rig.ts';
+import { postgresHashOf, type TextRow, type TorturedSource } from './tortured-source.ts';
 import { STREAMS } from './workload.ts';
 
 /** Per row, `table/key`, what happened to it in order: the hash it got, or `d` for a delete. */
@@ -58,13 +58,11 @@ function add(histories: Histories, table: string, key: unknown, entry: string): 
   else history.push(entry);
 }
 
-export async function truthOf(source: LocalServer): Promise<Histories> {
+export async function truthOf(source: TorturedSource): Promise<Histories> {
   const histories: Histories = new Map();
-  const rows = await query<{ tbl: string; k: string; op: string; h: string }>(
-    source,
-    'select tbl, k, op, h from truth order by n',
-  );
-  for (const { tbl, k, op, h } of rows) add(histories, tbl, k, op === 'd' ? 'd' : h);
+  const rows = await source.ask('select tbl, k, op, h from truth order by n');
+  for (const { tbl, k, op, h } of rows)
+    add(histories, String(tbl), k, op === 'd' ? 'd' : String(h));
   return histories;
 }
 
@@ -111,7 +109,7 @@ export interface TopicFindings {
 }
 
 /** In the order of offsets, as a committed reader sees them. */
-export async function topicHistories(rig: Rig): Promise<TopicFindings> {
+export async function topicHistories(rig: Rig, namespace: string): Promise<TopicFindings> {
   const kafka = new KafkaClient({
     kafka: { brokers: [`127.0.0.1:${rig.kafka.port}`], tls: null, sasl: null },
     topicPrefix: 'headrace',
@@ -127,7 +125,7 @@ export async function topicHistories(rig: Rig): Promise<TopicFindings> {
         admin: kafka.admin,
         reader: kafka.topicReader(),
         registry: kafka.registry,
-        topic: `headrace.shop.public.${table}`,
+        topic: `headrace.shop.${namespace}.${table}`,
         from: 'beginning',
         follow: false,
         signal: new AbortController().signal,
@@ -155,50 +153,47 @@ function rises(before: TopicEvent['source'] | undefined, now: TopicEvent['source
 }
 
 /** Names of the tables that differ between the source and the deduped copy. */
-export async function unequalTables(rig: Rig, schema: string): Promise<string[]> {
+export async function unequalTables(
+  rig: Rig,
+  source: TorturedSource,
+  schema: string,
+): Promise<string[]> {
   const unequal: string[] = [];
   for (const table of STREAMS) {
-    const columns = await columnsOf(rig.source, table);
-    const [there, here] = await Promise.all([
-      digest(rig.source, table, columns),
-      digest(rig.target, `${schema}.${table}`, columns),
-    ]);
-    if (there.rows === here.rows && there.hash === here.hash) continue;
-    const cells = await differingCells(rig, schema, table, columns);
-    unequal.push(`${table}: ${there.rows} rows at the source, ${here.rows} in the copy: ${cells}`);
+    const columns = await source.columnsOf(table);
+    const select = (hashOf: (column: string) => string, from: string): string =>
+      `select ${hashOf('k')} as k_, ${columns.map((name) => `${hashOf(name)} as ${name}`).join(', ')} from ${from}`;
+    const there = byKey(await source.ask(select(source.hashOf, table)));
+    const mirrored = select(postgresHashOf, `${schema}.${table}`);
+    const here = byKey(await query<Record<string, string | null>>(rig.target, mirrored));
+    const cells = differingCells(there, here, columns);
+    if (cells.length === 0) continue;
+    const first = cells.slice(0, 8).join(', ');
+    unequal.push(`${table}: ${there.size} rows at the source, ${here.size} in the copy: ${first}`);
   }
   return unequal;
 }
 
-/** The first of them, as `key.column`, or the key alone of a row that one side lacks. */
-async function differingCells(
-  rig: Rig,
-  schema: string,
-  table: string,
+function byKey(rows: readonly TextRow[]): Map<string, TextRow> {
+  return new Map(rows.map((row) => [String(row['k_']), row]));
+}
+
+/** As `key.column`, or the key alone of a row that one side lacks; keys are hashes. */
+function differingCells(
+  there: ReadonlyMap<string, TextRow>,
+  here: ReadonlyMap<string, TextRow>,
   columns: readonly string[],
-): Promise<string> {
-  const cells = columns.map((column) => `md5(${column}::text) as ${column}`).join(', ');
-  const rowsOf = async (server: LocalServer, name: string): Promise<Map<string, object>> =>
-    new Map(
-      (
-        await query<{ key: string; row: object }>(
-          server,
-          `select key, to_json(s) as row from (select k::text as key, ${cells} from ${name}) s`,
-        )
-      ).map(({ key, row }) => [key, row]),
-    );
-  const there = await rowsOf(rig.source, table);
-  const here = await rowsOf(rig.target, `${schema}.${table}`);
+): string[] {
   const differing: string[] = [];
   for (const key of new Set([...there.keys(), ...here.keys()])) {
-    const [one, other] = [there.get(key), here.get(key)] as Record<string, unknown>[];
+    const [one, other] = [there.get(key), here.get(key)];
     if (one === undefined || other === undefined) differing.push(key);
     else {
       const names = columns.filter((column) => one[column] !== other[column]);
       differing.push(...names.map((column) => `${key}.${column}`));
     }
   }
-  return differing.slice(0, 8).join(', ');
+  return differing;
 }
 
 /** Transfers of which only one half is in the appended tables. */
@@ -218,16 +213,16 @@ export async function tornTransfers(target: LocalServer, schema: string): Promis
 }
 
 /** Rows per table that an appended copy must have by now: one per change. */
-export async function unequalCounts(rig: Rig, schema: string): Promise<string[]> {
-  const truth = await query<{ tbl: string; n: number }>(
-    rig.source,
-    'select tbl, count(*)::int as n from truth group by tbl',
-  );
+export async function unequalCounts(
+  rig: Rig,
+  source: TorturedSource,
+  schema: string,
+): Promise<string[]> {
   const unequal: string[] = [];
-  for (const { tbl, n } of truth) {
-    const [row] = await query<{ n: number }>(
+  for (const { tbl, n } of await source.ask('select tbl, count(*) as n from truth group by tbl')) {
+    const [row] = await query<{ n: string }>(
       rig.target,
-      `select count(*)::int as n from ${schema}.${tbl}`,
+      `select count(*) as n from ${schema}.${String(tbl)}`,
     );
     if (row?.n !== n) unequal.push(`${tbl}: ${n} changes, ${row?.n ?? 0} rows`);
   }

@@ -1,7 +1,15 @@
 /** What can be hit. A role has several instances; which of them is decided by who holds the lease at
  * that moment, so that a fault hits what is working (or what stands by) in every replay. */
 export type Component =
-  'source' | 'sink' | 'scheduler' | 'api' | 'broker' | 'sourceDb' | 'targetDb' | 'minio';
+  | 'source'
+  | 'sink'
+  | 'scheduler'
+  | 'api'
+  | 'broker'
+  | 'sourceDb'
+  | 'sourceLink'
+  | 'targetDb'
+  | 'minio';
 
 export interface Fault {
   /** Milliseconds of stress before it, calm windows not counted. */
@@ -14,7 +22,9 @@ export interface Fault {
   readonly downMs: number;
 }
 
-const WEIGHTS: readonly (readonly [Component, number])[] = [
+type Weights = readonly (readonly [Component, number])[];
+
+const WEIGHTS: Weights = [
   ['source', 22],
   ['sink', 22],
   ['broker', 12],
@@ -24,6 +34,9 @@ const WEIGHTS: readonly (readonly [Component, number])[] = [
   ['scheduler', 6],
   ['api', 6],
 ];
+
+/** With the network between the source's server and Headrace. */
+const WEIGHTS_WITH_LINK: Weights = [...WEIGHTS, ['sourceLink', 12]];
 
 const MEAN_GAP_MS = 5_000;
 const FIRST_MS = 2_000;
@@ -44,13 +57,14 @@ export function randomOf(seed: number): () => number {
  * The faults of a run, in order of time. The first fault of each kind of component comes early, so
  * that a short run hits each of them once; later ones by weight.
  */
-export function faultSchedule(seed: number, stressMs: number): Fault[] {
+export function faultSchedule(seed: number, stressMs: number, withLink = false): Fault[] {
+  const weights = withLink ? WEIGHTS_WITH_LINK : WEIGHTS;
   const random = randomOf(seed);
   const faults: Fault[] = [];
   const busyUntil = new Map<Component, number>();
-  let unseen = WEIGHTS.map(([component]) => component).toSorted(() => random() - 0.5);
+  let unseen = weights.map(([component]) => component).toSorted(() => random() - 0.5);
   for (let at = FIRST_MS; at < stressMs; at += 1_500 + random() * 2 * (MEAN_GAP_MS - 1_500)) {
-    const component = unseen[0] ?? weighted(random);
+    const component = unseen[0] ?? weighted(weights, random);
     unseen = unseen.slice(1);
     const fault = draw(component, Math.round(at), random);
     // One instance of a role may be away for long; a second one as well would only mean waiting.
@@ -62,6 +76,12 @@ export function faultSchedule(seed: number, stressMs: number): Fault[] {
 }
 
 function draw(component: Component, atMs: number, random: () => number): Fault {
+  if (component === 'sourceLink') {
+    // Links end with a reset, or nothing passes for a while and none of both ends is told.
+    const kind = random() < 0.5 ? 'kill' : 'stop';
+    const downMs = kind === 'kill' ? 0 : Math.round(2_000 + random() * 10_000);
+    return { atMs, kind, component, instance: 'active', downMs };
+  }
   const worker = component === 'source' || component === 'sink';
   const stopped = worker && random() < 0.35;
   const instance = worker && random() < 0.25 ? 'standby' : 'active';
@@ -75,10 +95,10 @@ function draw(component: Component, atMs: number, random: () => number): Fault {
   return { atMs, kind: 'kill', component, instance, downMs };
 }
 
-function weighted(random: () => number): Component {
-  const total = WEIGHTS.reduce((sum, [, weight]) => sum + weight, 0);
+function weighted(weights: Weights, random: () => number): Component {
+  const total = weights.reduce((sum, [, weight]) => sum + weight, 0);
   let left = random() * total;
-  for (const [component, weight] of WEIGHTS) {
+  for (const [component, weight] of weights) {
     left -= weight;
     if (left < 0) return component;
   }

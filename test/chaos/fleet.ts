@@ -6,6 +6,7 @@ import { startHeadrace, type HeadraceProcess } from '../../deploy/local/headrace
 import type { LocalServer } from '../../deploy/local/local-server.ts';
 import { connectTo, type Rig, type Role } from '../support/rig.ts';
 import type { Component, Fault } from './fault-schedule.ts';
+import type { TorturedSource } from './tortured-source.ts';
 
 type Worker = 'source' | 'sink' | 'scheduler' | 'api';
 
@@ -40,12 +41,18 @@ export class Fleet {
   readonly peakMb = new Map<Worker, number>();
   readonly environment: Readonly<Record<string, string>>;
   private readonly rig: Rig;
+  private readonly source: Pick<TorturedSource, 'server' | 'link'>;
   private members: Member[] = [];
   private ended = false;
   private supervising: Promise<void> = Promise.resolve();
 
-  constructor(rig: Rig, environment: Readonly<Record<string, string>>) {
+  constructor(
+    rig: Rig,
+    source: Pick<TorturedSource, 'server' | 'link'>,
+    environment: Readonly<Record<string, string>>,
+  ) {
     this.rig = rig;
+    this.source = source;
     this.environment = environment;
   }
 
@@ -74,6 +81,7 @@ export class Fleet {
       await server.restart();
       return { ...fault, countsFrom: Date.now(), endedAt: Date.now() };
     }
+    if (fault.component === 'sourceLink') return this.cutLink(fault);
     const member = await this.memberOf(fault.component as Worker, fault.instance);
     return fault.kind === 'kill' ? this.killMember(member, fault) : this.stopMember(member, fault);
   }
@@ -93,6 +101,17 @@ export class Fleet {
       .map(({ role, port }) => this.logOf(role, port))
       .map((file) => readFileSync(file, 'utf8'))
       .join('');
+  }
+
+  private async cutLink(fault: Fault): Promise<InjectedFault> {
+    const { link } = this.source;
+    if (fault.kind === 'kill') link?.reset();
+    else {
+      link?.blackHole();
+      await delay(fault.downMs);
+      link?.heal();
+    }
+    return { ...fault, countsFrom: Date.now(), endedAt: Date.now() };
   }
 
   private async killMember(member: Member, fault: Fault): Promise<InjectedFault> {
@@ -115,10 +134,10 @@ export class Fleet {
   }
 
   private serverOf(component: Component): LocalServer | null {
-    const { kafka, source, target, minio } = this.rig;
+    const { kafka, target, minio } = this.rig;
     const servers: Partial<Record<Component, LocalServer | null>> = {
       broker: kafka,
-      sourceDb: source,
+      sourceDb: this.source.server,
       targetDb: target,
       minio,
     };

@@ -3,12 +3,14 @@ import { join } from 'node:path';
 import { ListMultipartUploadsCommand } from '@aws-sdk/client-s3';
 import type { LocalServer } from '../../deploy/local/local-server.ts';
 import { BUCKET, objectStore, query, type Rig } from '../support/rig.ts';
+import type { TorturedSource } from './tortured-source.ts';
 
 /** What is left over when everything rests: nothing but one slot. */
-export async function leaks(rig: Rig): Promise<string[]> {
+export async function leaks(rig: Rig, { hasSlot }: TorturedSource): Promise<string[]> {
   const slots = await query<{ slot_name: string }>(
     rig.source,
-    `select slot_name::text from pg_replication_slots where slot_name <> 'headrace'`,
+    `select slot_name::text from pg_replication_slots where $1 or slot_name <> 'headrace'`,
+    [!hasSlot],
   );
   const tables = await query<{ name: string }>(
     rig.target,

@@ -1,7 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { LocalServer } from '../../deploy/local/local-server.ts';
 import {
-  cdcSourceConfig,
   createConnection,
   createDestination,
   createSource,
@@ -29,11 +28,19 @@ import { leaks } from './leaks.ts';
 import { faultSchedule, type Fault } from './fault-schedule.ts';
 import { Fleet, type InjectedFault } from './fleet.ts';
 import { Watch } from './watch.ts';
-import { createTables, STREAMS, Workload } from './workload.ts';
+import {
+  mysqlSource,
+  postgresSource,
+  type SourceKind,
+  type TorturedSource,
+} from './tortured-source.ts';
+import { STREAMS, Workload } from './workload.ts';
 
 export interface TortureOptions {
   readonly minutes: number;
   readonly seed: number;
+  /** What is captured; Postgres where none is named. */
+  readonly source?: SourceKind;
   /** Instead of the seed's schedule. */
   readonly schedule?: readonly Fault[];
   /** Extra settings of Headrace's processes. */
@@ -75,7 +82,8 @@ interface Findings {
 export async function torture(options: TortureOptions): Promise<TortureResult> {
   const windows = Math.max(1, Math.round((options.minutes * 60_000) / STRESS_MS));
   const stressMs = Math.min(STRESS_MS, options.minutes * 60_000) * windows;
-  const schedule = options.schedule ?? faultSchedule(options.seed, stressMs);
+  const kind = options.source ?? 'postgres';
+  const schedule = options.schedule ?? faultSchedule(options.seed, stressMs, kind !== 'postgres');
   options.report(JSON.stringify({ seed: options.seed, stressMs, schedule }));
   await using rig = await startRig({
     roles: [],
@@ -83,33 +91,45 @@ export async function torture(options: TortureOptions): Promise<TortureResult> {
     sourceSettings: { wal_sender_timeout: '10s' },
   });
   const apiPort = rig.apiPort;
-  const fleet = new Fleet(rig, {
+  await using source = kind === 'postgres' ? postgresSource(rig) : await mysqlSource(kind);
+  const fleet = new Fleet(rig, source, {
     HEADRACE_STORE_URL: `postgres://postgres@127.0.0.1:${rig.target.port}/headrace_store`,
     HEADRACE_TOPIC_PARTITIONS: '2',
     ...options.environment,
   });
   try {
-    await createTables(rig.source);
+    await source.createTables();
     await fleet.start(apiPort);
-    return await tortureRig(rig, fleet, schedule, stressMs / windows, options);
+    return await tortureRig({ rig, source, fleet }, schedule, stressMs / windows, options);
   } finally {
     await fleet.end();
   }
 }
 
+interface Stage {
+  readonly rig: Rig;
+  readonly source: TorturedSource;
+  readonly fleet: Fleet;
+}
+
 async function tortureRig(
-  rig: Rig,
-  fleet: Fleet,
+  stage: Stage,
   schedule: readonly Fault[],
   windowMs: number,
   options: TortureOptions,
 ): Promise<TortureResult> {
+  const { rig, source, fleet } = stage;
   const started = Date.now();
-  const { connections, sourceId } = await connect(rig);
+  const { connections, sourceId } = await connect(rig, source);
   const findings: Findings = { stuck: 0, unequal: 0, problems: [], barrierMs: [] };
-  await calm(rig, connections, findings, options);
-  const workload = new Workload(rig.source, options.seed);
-  const watch = new Watch(rig, sourceId, 'mirror.pulse', 'mirror.counter');
+  await calm(stage, connections, findings, options);
+  const workload = new Workload(() => source.open(), options.seed);
+  const watch = new Watch(
+    rig,
+    { sourceId, hasSlot: source.hasSlot },
+    'mirror.pulse',
+    'mirror.counter',
+  );
   workload.start();
   watch.start();
   const injected: InjectedFault[] = [];
@@ -127,21 +147,24 @@ async function tortureRig(
       RECOVERY_LIMIT_MS,
     ).catch(() => undefined);
     await workload.pause();
-    await calm(rig, connections, findings, options);
+    await calm(stage, connections, findings, options);
     workload.resume();
   }
   await Promise.all(stops);
   await delay(2_000);
   await workload.end();
-  await calm(rig, connections, findings, options);
+  await calm(stage, connections, findings, options);
   await watch.end();
   const minutes = (Date.now() - started) / 60_000;
-  return { minutes, ...(await verdict(rig, { fleet, workload, watch, injected, findings })) };
+  return { minutes, ...(await verdict(stage, { workload, watch, injected, findings })) };
 }
 
-async function connect(rig: Rig): Promise<{ connections: Connections; sourceId: string }> {
+async function connect(
+  rig: Rig,
+  source: TorturedSource,
+): Promise<{ connections: Connections; sourceId: string }> {
   for (const schema of ['mirror', 'history']) await query(rig.target, `create schema ${schema}`);
-  const sourceId = await createSource(rig, cdcSourceConfig(rig.source));
+  const sourceId = await createSource(rig, source.config, source.kind);
   const postgres = (schema: string): Promise<string> =>
     createDestination(rig, 'postgres', { ...postgresConfig(rig.target), schema });
   const lake = await createDestination(rig, 's3', {
@@ -189,7 +212,7 @@ async function injectInto(injected: InjectedFault[], fleet: Fleet, fault: Fault)
 
 /** Nobody writes: the barrier must be passed, and everything must be equal. */
 async function calm(
-  rig: Rig,
+  { rig, source }: Stage,
   connections: Connections,
   findings: Findings,
   options: TortureOptions,
@@ -208,8 +231,8 @@ async function calm(
     }
   }
   findings.barrierMs.push(Date.now() - started);
-  const mirror = await unequalTables(rig, 'mirror');
-  const history = await unequalCounts(rig, 'history');
+  const mirror = await unequalTables(rig, source, 'mirror');
+  const history = await unequalCounts(rig, source, 'history');
   if (!late.has('mirror')) findings.unequal += mirror.length;
   if (!late.has('history')) findings.unequal += history.length;
   const unequal = [...mirror, ...history];
@@ -225,17 +248,17 @@ async function passed(rig: Rig, connectionId: string): Promise<boolean> {
 }
 
 interface Evidence {
-  readonly fleet: Fleet;
   readonly workload: Workload;
   readonly watch: Watch;
   readonly injected: readonly InjectedFault[];
   readonly findings: Findings;
 }
 
-async function verdict(rig: Rig, evidence: Evidence): Promise<TortureResult> {
-  const { fleet, workload, watch, injected, findings } = evidence;
-  const truth = await truthOf(rig.source);
-  const topics = await topicHistories(rig);
+async function verdict(stage: Stage, evidence: Evidence): Promise<TortureResult> {
+  const { rig, source, fleet } = stage;
+  const { workload, watch, injected, findings } = evidence;
+  const truth = await truthOf(source);
+  const topics = await topicHistories(rig, source.namespace);
   const found = noDifferences();
   const copies = {
     topics: topics.histories,
@@ -252,7 +275,7 @@ async function verdict(rig: Rig, evidence: Evidence): Promise<TortureResult> {
   found.torn += await tornTransfers(rig.target, 'history');
   found.reordered += topics.notRising + watch.figures.wentBack;
   found.wrong += findings.problems.length > 0 && isClean(found) ? findings.problems.length : 0;
-  const left = await leaks(rig);
+  const left = await leaks(rig, source);
   findings.problems.push(...left.map((each) => `left over: ${each}`));
   const recoveries = injected.map((fault) => watch.recoveryMs(fault));
   const seconds = recoveries.filter((ms) => ms !== null).toSorted((a, b) => a - b);

@@ -5,7 +5,7 @@ import { torture } from './torture-run.ts';
 import type { Fault } from './fault-schedule.ts';
 
 /**
- * `npm run torture -- --minutes M --seed S`: works on real servers, hits them and Headrace's own
+ * `npm run torture -- --minutes M --seed S [--source postgres|mysql|mariadb]`: works on real servers, hits them and Headrace's own
  * processes, and compares everything with the truth. The schedule is printed first;
  * `--schedule FILE` replays one (the printed line). The last line is one JSON object; exit 1 unless
  * its six counts are zero.
@@ -19,11 +19,13 @@ const { values } = parseArgs({
     minutes: { type: 'string', default: '2' },
     seed: { type: 'string', default: String(Date.now() % 1_000_000) },
     schedule: { type: 'string' },
+    source: { type: 'string', default: 'postgres' },
     planted: { type: 'boolean', default: false },
     only: { type: 'string' },
     control: { type: 'boolean', default: false },
   },
 });
+const SOURCES = ['postgres', 'mysql', 'mariadb'] as const;
 const say = (line: string): boolean => process.stdout.write(`${line}\n`);
 if (values.planted) process.exit(await plantedBugs());
 const schedule =
@@ -31,13 +33,16 @@ const schedule =
     ? undefined
     : (JSON.parse(readFileSync(values.schedule, 'utf8')) as { schedule: Fault[] }).schedule;
 const seed = Number(values.seed);
+const source = SOURCES.find((kind) => kind === values.source);
+if (source === undefined) throw new Error(`--source is one of ${SOURCES.join(', ')}`);
 const result = await torture({
   minutes: Number(values.minutes),
   seed,
+  source,
   ...(schedule === undefined ? {} : { schedule }),
   report: say,
 });
-say(JSON.stringify({ seed, ...result }));
+say(JSON.stringify({ source, seed, ...result }));
 const { lost, duplicated, reordered, wrong, torn, stuck } = result;
 const others = [result['acknowledgedTooEarly'], result['unequal'], result['leaked']].map(Number);
 const bad = [lost, duplicated, reordered, wrong, torn, stuck, ...others];

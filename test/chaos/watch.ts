@@ -28,6 +28,7 @@ export class Watch {
   };
   private readonly rig: Rig;
   private readonly sourceId: string;
+  private readonly hasSlot: boolean;
   private readonly table: string;
   private readonly counters: string;
   private readonly seen: Sighting[] = [];
@@ -35,15 +36,22 @@ export class Watch {
   private ended = false;
 
   /** `table` has the row that tells the time, `counters` rows of which each only grows. */
-  constructor(rig: Rig, sourceId: string, table: string, counters: string) {
+  constructor(
+    rig: Rig,
+    { sourceId, hasSlot }: { readonly sourceId: string; readonly hasSlot: boolean },
+    table: string,
+    counters: string,
+  ) {
     this.rig = rig;
     this.sourceId = sourceId;
+    this.hasSlot = hasSlot;
     this.table = table;
     this.counters = counters;
   }
 
   start(): void {
-    this.running.push(this.watchPulse(), this.watchAcknowledgements());
+    this.running.push(this.watchPulse());
+    if (this.hasSlot) this.running.push(this.watchAcknowledgements());
   }
 
   async end(): Promise<void> {
