@@ -8,6 +8,8 @@ import type { KeyText, RangeDigest, RowDigest } from '../spi/comparison.ts';
 export interface DigestKeyColumn {
   /** The column, quoted and with the alias `t`. */
   readonly column: string;
+  /** Its text, by which both sides name the key. */
+  readonly text: string;
   readonly type: string;
   readonly order: 'native' | 'text';
 }
@@ -16,8 +18,8 @@ export interface DigestTable {
   /** What stands behind FROM: the table `AS t`. */
   readonly from: string;
   readonly where: string;
-  /** Expressions of the compared columns, in one order on both sides. */
-  readonly columns: readonly string[];
+  /** A text that is the same on both sides when all compared columns are. */
+  readonly row: string;
   readonly key: readonly DigestKeyColumn[];
   /** See RowDigest. */
   readonly version: string;
@@ -32,19 +34,22 @@ export interface DigestQuery {
   readonly values: readonly (readonly string[])[];
 }
 
-/** A row as text has quotes around what could be mistaken, and tells NULL from an empty text. Sixty
- * bits: a sum of 2^60 of them still fits what the server adds exactly. */
-function hashOf(table: DigestTable): string {
-  const row = `ROW(${table.columns.join(',')})::text`;
+/** A row as text has quotes around what could be mistaken, and tells NULL from an empty text. */
+export function recordText(columns: readonly string[]): string {
+  return `ROW(${columns.join(',')})::text`;
+}
+
+/** Sixty bits: a sum of 2^60 of them still fits what the server adds exactly. */
+function hashOf({ row }: DigestTable): string {
   return `('x'||left(md5(convert_to(${row},'UTF8')),15))::bit(60)::bigint`;
 }
 
-function orderOf({ column, order }: DigestKeyColumn): string {
-  return order === 'native' ? column : `(${column})::text COLLATE "C"`;
+function orderOf({ column, text, order }: DigestKeyColumn): string {
+  return order === 'native' ? column : `(${text}) COLLATE "C"`;
 }
 
 function keyJson({ key }: DigestTable): string {
-  return `json_build_array(${key.map(({ column }) => `${column}::text`).join(',')})`;
+  return `json_build_array(${key.map(({ text }) => text).join(',')})`;
 }
 
 /** Given keys as rows, typed so that they compare with the table's. */

@@ -1,4 +1,5 @@
 import type { StreamId } from '../../schemas/catalog/stream-id.ts';
+import type { ColumnKind } from '../../schemas/values/column-type.ts';
 import type { DestinationStream } from './destination.ts';
 
 /** A key's cells as the server prints them, in key order. */
@@ -11,9 +12,16 @@ export interface ComparedKeyColumn {
   readonly order: 'native' | 'text';
 }
 
+export interface ComparedColumn {
+  readonly name: string;
+  /** How both sides hash its cells: see `hashOfCell`. Null, for all columns alike: the source is a
+   * Postgres, whose own text of a row is hashed. */
+  readonly kind: ColumnKind | null;
+}
+
 /** What of a table is compared: columns under their names at the source. */
 export interface ComparedTable {
-  readonly columns: readonly string[];
+  readonly columns: readonly ComparedColumn[];
   readonly key: readonly ComparedKeyColumn[];
 }
 
@@ -63,6 +71,8 @@ export interface DestinationView extends TableView {
 export interface SourceTable {
   readonly compared: ComparedTable;
   look<T>(work: (view: SourceView) => Promise<T>): Promise<T>;
+  /** Rows as they are now: harms nobody who writes, however often it is asked. */
+  rowsOfKeys(keys: readonly KeyText[]): Promise<RowDigest[]>;
   close(): Promise<void>;
 }
 
@@ -86,6 +96,8 @@ export type OpenDestinationTable = (options: {
   readonly topic: string;
   readonly stream: DestinationStream;
   readonly compared: ComparedTable;
+  /** The source's epoch: what an older one wrote is before everything of this one. */
+  readonly epoch: number;
 }) => Promise<DestinationTable>;
 
 /** A row of a copy that has one per event, named by its event's place in the topic; partition -1 for a

@@ -20,6 +20,8 @@ export interface Settled {
 export interface BothSides {
   /** Looks at the source now. */
   source<T>(work: (view: SourceView) => Promise<T>): Promise<T>;
+  /** The source's rows as they are now. */
+  rowsNow(keys: readonly KeyText[]): Promise<RowDigest[]>;
   /** Looks at the destination when it holds everything up to the position. */
   destination<T>(
     position: string,
@@ -126,7 +128,7 @@ async function gather(sides: BothSides, keys: readonly KeyText[]): Promise<Evide
 
 /** Looks until it is ended, and once more then. */
 function watchSource(
-  { source }: BothSides,
+  sides: BothSides,
   keys: readonly KeyText[],
   evidence: Evidence,
 ): { end(): Promise<void> } {
@@ -136,7 +138,7 @@ function watchSource(
     for (let last = false; !last;) {
       await delay(pauseMs, undefined, { signal: ended.signal }).catch(() => undefined);
       last = ended.signal.aborted;
-      evidence.sourceLook(await source((view) => view.rowsOfKeys(keys)));
+      evidence.sourceLook(await sides.rowsNow(keys));
     }
   })();
   // Whoever ends it hears of its failure.

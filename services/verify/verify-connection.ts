@@ -157,6 +157,7 @@ async function compareDeduped(
       topic,
       stream: destinationStream(stream),
       compared: there.compared,
+      epoch: (await kafka.positions.read<{ epoch: number }>(source.sourceId))?.epoch ?? 0,
     });
     const catchUp = new CatchUp({
       stream,
@@ -168,6 +169,7 @@ async function compareDeduped(
     try {
       return await compareTables({
         source: (work) => there.look(work),
+        rowsNow: (keys) => there.rowsOfKeys(keys),
         destination: (position, since, work) => catchUp.look(here, position, since, work),
       });
     } finally {

@@ -1,4 +1,3 @@
-import { execFile } from 'node:child_process';
 import { setTimeout as delay } from 'node:timers/promises';
 import { DeleteObjectCommand, ListObjectsV2Command } from '@aws-sdk/client-s3';
 import type pg from 'pg';
@@ -19,16 +18,7 @@ import {
   sync,
   type Rig,
 } from '../support/rig.ts';
-
-interface Verdict {
-  readonly stream: string;
-  readonly rows: number;
-  readonly missing: string[][];
-  readonly extra: string[][];
-  readonly different: string[][];
-  readonly unsettled: string[][];
-  readonly error?: { readonly code: string };
-}
+import { verify } from '../support/verify-command.ts';
 
 const TABLES = `
   CREATE TYPE mood AS ENUM ('sad', 'ok', 'glad');
@@ -93,38 +83,19 @@ describe('headrace verify', () => {
 
   afterAll(() => rig[Symbol.asyncDispose]());
 
-  async function verify(id: string): Promise<{ exit: number; out: string; err: string }> {
-    return new Promise((resolve) => {
-      const program = ['services/main.ts', 'verify', id, '--json'];
-      const env = { ...process.env, HEADRACE_API_PORT: String(rig.apiPort) };
-      execFile(process.execPath, program, { env, timeout: 240_000 }, (error, out, err) =>
-        resolve({ exit: error === null ? 0 : Number(error.code ?? -1), out, err }),
-      );
-    });
-  }
-
-  const verdictsOf = (out: string): Map<string, Verdict> =>
-    new Map(
-      out
-        .trim()
-        .split('\n')
-        .map((line) => JSON.parse(line) as Verdict)
-        .map((verdict) => [verdict.stream, verdict]),
-    );
-
   it('finds copies equal while they are written to, and names exactly the keys that are not', async () => {
     const writers = await startWriters(rig);
     try {
-      const equal = await verify(connectionId);
+      const equal = await verify(rig, connectionId);
       expect(equal, equal.out + equal.err).toMatchObject({ exit: 0 });
-      expect([...verdictsOf(equal.out).keys()].toSorted()).toEqual(
+      expect([...equal.verdicts.keys()].toSorted()).toEqual(
         ['empty', 'moods', 'numbers', 'pairs', 'words'].map((name) => `public.${name}`),
       );
-      expect(verdictsOf(equal.out).get('public.pairs')?.rows).toBe(2000);
+      expect(equal.verdicts.get('public.pairs')?.rows).toBe(2000);
       await query(rig.target, DAMAGE);
-      const damaged = await verify(connectionId);
+      const damaged = await verify(rig, connectionId);
       expect(damaged, damaged.out + damaged.err).toMatchObject({ exit: 1 });
-      const found = verdictsOf(damaged.out);
+      const found = damaged.verdicts;
       const none = { missing: [], extra: [], different: [], unsettled: [] };
       expect(found.get('public.numbers')).toMatchObject({
         missing: [['2001'], ['2777']],
@@ -149,9 +120,9 @@ describe('headrace verify', () => {
     await query(rig.source, `INSERT INTO log SELECT 'line ' || i FROM generate_series(1, 1500) i`);
     for (const id of [historyId, lakeId]) {
       expect((await sync(rig, id)).job.status).toBe('succeeded');
-      const equal = await verify(id);
+      const equal = await verify(rig, id);
       expect(equal, equal.out + equal.err).toMatchObject({ exit: 0 });
-      expect(verdictsOf(equal.out).get('public.log')?.rows).toBe(1500);
+      expect(equal.verdicts.get('public.log')?.rows).toBe(1500);
     }
     await query(
       rig.target,
@@ -159,8 +130,8 @@ describe('headrace verify', () => {
        INSERT INTO history.log SELECT * FROM history.log WHERE line = 'line 9';
        UPDATE history.words SET _ab_cdc_deleted_at = NULL WHERE _ab_cdc_deleted_at IS NOT NULL AND word = 'É5'`,
     );
-    const damaged = await verify(historyId);
-    const found = verdictsOf(damaged.out);
+    const damaged = await verify(rig, historyId);
+    const found = damaged.verdicts;
     expect(damaged.exit, damaged.out + damaged.err).toBe(1);
     expect(found.get('public.log')).toMatchObject({ different: [], unsettled: [] });
     expect(found.get('public.log')?.missing).toHaveLength(1);
@@ -168,14 +139,14 @@ describe('headrace verify', () => {
     expect(found.get('public.words')).toMatchObject({ missing: [], extra: [] });
     expect(found.get('public.words')?.different).toHaveLength(1);
     await removeOneFile(rig, 'log');
-    const torn = await verify(lakeId);
+    const torn = await verify(rig, lakeId);
     expect(torn.exit, torn.out + torn.err).toBe(1);
-    expect(verdictsOf(torn.out).get('public.log')?.missing.length).toBeGreaterThan(0);
-    expect(verdictsOf(torn.out).get('public.words')).toMatchObject({ missing: [], extra: [] });
+    expect(torn.verdicts.get('public.log')?.missing.length).toBeGreaterThan(0);
+    expect(torn.verdicts.get('public.words')).toMatchObject({ missing: [], extra: [] });
   }, 300_000);
 
   it('says by code what it cannot compare', async () => {
-    const unknown = await verify('00000000-0000-4000-8000-000000000000');
+    const unknown = await verify(rig, '00000000-0000-4000-8000-000000000000');
     expect(unknown.err).toContain('API_NOT_FOUND');
     expect(unknown.exit).toBe(1);
   }, 60_000);

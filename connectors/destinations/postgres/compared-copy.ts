@@ -1,16 +1,19 @@
 import type { Client } from 'pg';
 import { PipelineError } from '../../../core/errors/pipeline-error.ts';
 import { streamLabel } from '../../../schemas/catalog/stream-id.ts';
+import { hashOfCell, rowOfCells, textOfKey } from '../../compare/cell-text.ts';
 import {
   digestQuery,
   keysQuery,
   rangesQuery,
   readDigests,
   readRows,
+  recordText,
   type DigestQuery,
   type DigestTable,
 } from '../../compare/table-digest.ts';
 import type {
+  ComparedColumn,
   ComparedTable,
   DestinationTable,
   DestinationView,
@@ -41,10 +44,10 @@ export const openDestinationTable: OpenDestinationTable = async (options) => {
   try {
     const table = await sessions.use((client) => readTable(client, name.schema, name.table));
     if (table === null) throw refuse(`there is no table ${tableOf(name)} in the destination`);
-    const { connectionId, topic, compared } = options;
+    const { connectionId, topic, compared, epoch } = options;
     const stored = selectPartitions(target.schema, connectionId, topic);
     return new PostgresCopy(target, sessions, stored, (since) =>
-      digestTable(tableOf(name), table, compared, since),
+      digestTable(tableOf(name), table, compared, { epoch, since }),
     );
   } catch (error) {
     await sessions.close();
@@ -57,18 +60,22 @@ function digestTable(
   from: string,
   table: CatalogTable,
   compared: ComparedTable,
-  since: string,
+  view: { readonly epoch: number; readonly since: string },
 ): DigestTable {
   const types = new Map(table.columns.map(({ name, ddl }) => [name, ddl]));
   const column = (name: string): string =>
     types.has(columnName(name)) ? `t.${quoted(columnName(name))}` : 'NULL';
-  const moving = `coalesce(t._ab_cdc_lsn >= ${BigInt(since)}, false)`;
+  const kinds = new Map(compared.columns.map(({ name, kind }) => [name, kind]));
+  const moving =
+    `coalesce((t._headrace_epoch, t._ab_cdc_lsn) >= ` +
+    `(${Number(view.epoch)}, ${BigInt(view.since)}), false)`;
   return {
     from: `${from} AS t`,
     where: 't._ab_cdc_deleted_at IS NULL',
-    columns: compared.columns.map(column),
+    row: rowText(compared.columns, column),
     key: compared.key.map(({ name, order }) => ({
       column: column(name),
+      text: textOfKey(column(name), kinds.get(name) ?? 'string'),
       type: (types.get(columnName(name)) ?? 'text').replace(/\([-0-9, ]+\)/, ''),
       order,
     })),
@@ -76,6 +83,14 @@ function digestTable(
     moving,
     movingInDigest: moving,
   };
+}
+
+function rowText(columns: readonly ComparedColumn[], column: (name: string) => string): string {
+  const hashes = columns.flatMap(({ name, kind }) =>
+    kind === null ? [] : [hashOfCell(column(name), kind)],
+  );
+  if (hashes.length > 0) return rowOfCells(hashes);
+  return recordText(columns.map(({ name }) => column(name)));
 }
 
 class PostgresCopy implements DestinationTable {

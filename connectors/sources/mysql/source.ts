@@ -4,6 +4,7 @@ import type { DiscoveredStream, Source } from '../../spi/source.ts';
 import { indexedColumns, isTransactional, tablesOfDatabase, type TableFacts } from './catalog.ts';
 import { check, cursorWarning, engineWarning } from './check.ts';
 import { textPlan } from './column-types.ts';
+import { openSourceTable } from './compared-table.ts';
 import { parseConfig } from './config.ts';
 import { cursorColumns } from './cursor.ts';
 import { openJobReader } from './job-read.ts';
@@ -72,4 +73,5 @@ export const source: Source = {
     withSession(raw, async (sql) => placeText((await logStatus((text) => sql.query(text))).place)),
   // The server keeps nothing for us.
   release: () => Promise.resolve(),
+  openTable: openSourceTable,
 };

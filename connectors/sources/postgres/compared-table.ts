@@ -9,6 +9,7 @@ import {
   rangesQuery,
   readDigests,
   readRows,
+  recordText,
   type DigestQuery,
   type DigestTable,
 } from '../../compare/table-digest.ts';
@@ -16,6 +17,7 @@ import type {
   ComparedTable,
   KeyText,
   OpenSourceTable,
+  RowDigest,
   SourceTable,
   SourceView,
 } from '../../spi/comparison.ts';
@@ -58,7 +60,7 @@ export const openSourceTable: OpenSourceTable = async ({ config: raw, stream, pr
 
 function comparedOf(table: TableFacts, digest: DigestTable & KeyNames): ComparedTable {
   return {
-    columns: table.columns.map(({ name }) => name),
+    columns: table.columns.map(({ name }) => ({ name, kind: null })),
     key: digest.key.map(({ order }, i) => ({ name: digest.keyNames[i] as string, order })),
   };
 }
@@ -90,9 +92,10 @@ async function digestTable(
   return {
     from: `${only}${quoteIdentifier(namespace)}.${quoteIdentifier(name)} AS t`,
     where: 'true',
-    columns: table.columns.map((each) => column(each.name)),
+    row: recordText(table.columns.map((each) => column(each.name))),
     key: keys.map((key, i) => ({
       column: column(key.name),
+      text: `${column(key.name)}::text`,
       type: String(types[i]?.['type']),
       order: NATIVE_ORDER.has(key.type) ? 'native' : 'text',
     })),
@@ -145,6 +148,10 @@ class PostgresSourceTable implements SourceTable {
         readRows(await this.ask(rangesQuery(table, cuts, ranges))),
       rowsOfKeys: async (keys) => readRows(await this.ask(keysQuery(table, keys))),
     };
+  }
+
+  async rowsOfKeys(keys: readonly KeyText[]): Promise<RowDigest[]> {
+    return readRows(await this.ask(keysQuery(this.table, keys)));
   }
 
   private ask({ text, values }: DigestQuery): Promise<(string | null)[][]> {
