@@ -20,8 +20,10 @@ import { parseConfig, type MysqlSourceConfig } from './config.ts';
 import { consistentView } from './consistent-view.ts';
 import { classify } from './errors.ts';
 import { placeText } from './position.ts';
-import { readServer } from './server.ts';
-import { connect, quoteIdentifier, SideSession } from './session.ts';
+import { GtidSet } from './gtid-set.ts';
+import { logStatus, readServer, type ServerFacts } from './server.ts';
+import { connect, query, quoteIdentifier, SideSession } from './session.ts';
+import { TouchedRows } from './touched-rows.ts';
 
 /** Kinds that both servers order alike and whose indexes serve ranges. */
 const NATIVE_ORDER = new Set([
@@ -44,8 +46,8 @@ export const openSourceTable: OpenSourceTable = async ({ config: raw, stream, pr
     const table = (await tablesNamed(side, [stream])).get(label);
     if (table === undefined) throw streamGone(label);
     const rows = new RowsOf(table, keyColumns(table, primaryKey));
-    const { mariadb } = await readServer(side);
-    return new MysqlSourceTable(config, mariadb, rows, await connect(config));
+    const server = await readServer(side);
+    return new MysqlSourceTable(config, server, rows, await connect(config));
   } finally {
     await side.close();
   }
@@ -69,27 +71,36 @@ function keyColumns(table: TableFacts, primaryKey: readonly string[]): ColumnFac
 class MysqlSourceTable implements SourceTable {
   readonly compared: ComparedTable;
   private readonly config: MysqlSourceConfig;
-  private readonly mariadb: boolean;
+  private readonly server: ServerFacts;
   private readonly rows: RowsOf;
   private readonly now: Connection;
 
-  constructor(config: MysqlSourceConfig, mariadb: boolean, rows: RowsOf, now: Connection) {
+  constructor(config: MysqlSourceConfig, server: ServerFacts, rows: RowsOf, now: Connection) {
     this.config = config;
-    this.mariadb = mariadb;
+    this.server = server;
     this.rows = rows;
     this.now = now;
     this.compared = rows.compared;
   }
 
-  /** The view's place in the log is exact: what is before it is shown, and nothing else. */
+  /** What the log holds before the view's place is shown. What came right after it may be shown too,
+   * and is moving: the log need not tell how those rows were. */
   async look<T>(work: (view: SourceView) => Promise<T>): Promise<T> {
-    const { rows } = this;
-    const at = await consistentView(this.config, this.mariadb, [rows.stream]);
+    const { rows, server } = this;
+    const at = await consistentView({
+      config: this.config,
+      mariadb: server.mariadb,
+      gtids: server.variables['gtid_mode'] === 'ON',
+      streams: [rows.stream],
+      readWindow: () => Promise.resolve({ rows: new TouchedRows(), gtids: new GtidSet(false, '') }),
+      say: () => undefined,
+      cancelled: () => false,
+    });
     const { connection, place } = at;
     try {
       return await work({
         since: place.toString(),
-        position: () => Promise.resolve(placeText(place)),
+        position: async () => placeText((await logStatus((sql) => query(this.now, sql))).place),
         count: () => rows.count(connection),
         cuts: (size) => rows.cuts(connection, size),
         digests: (cuts) => rows.digests(connection, cuts),
