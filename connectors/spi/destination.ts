@@ -1,3 +1,4 @@
+import type { PipelineError } from '../../core/errors/pipeline-error.ts';
 import type { BufferAccount } from '../../core/run/memory-budget.ts';
 import type { StreamId } from '../../schemas/catalog/stream-id.ts';
 import type { ChangeSchema, KeySchema } from '../../schemas/envelope/change-decoder.ts';
@@ -93,6 +94,8 @@ export interface DestinationWriter {
    * leaves a gap, or a partition another instance has moved on, is refused with SNK_FENCED.
    */
   write(batches: readonly ChangeBatch[]): Promise<void>;
+  /** What failed behind batches that were accepted, once per failure; asked after every fetch. */
+  failure?(): PipelineError | null;
   /** Everything below this offset survives any crash; the number that a barrier waits for. */
   durableOffset(target: PartitionTarget): number;
   /** All partitions of a topic are open: ends a replay that has nothing to do. */

@@ -82,6 +82,7 @@ export class Delivery {
       for (const batch of await this.options.reader.next()) this.route(batch);
       await failpoint('sink.fetched');
       await this.room(this.roomForWaiting());
+      this.noticeFailure();
       if (this.failure !== undefined) throw this.failure;
     }
     await this.room(0);
@@ -100,6 +101,15 @@ export class Delivery {
     await Promise.all(
       this.lanes.map((lane) => lane.settled(Math.floor(bytes / this.lanes.length))),
     );
+  }
+
+  /** Of a stream alone, or of the whole delivery, as where a write fails. */
+  private noticeFailure(): void {
+    const error = this.options.writer.failure?.() ?? null;
+    if (error === null) return;
+    const { stream } = error.details;
+    if (typeof stream === 'string') this.stopStream(stream, error);
+    else this.failure ??= error;
   }
 
   private route(batch: FetchedBatch): void {

@@ -68,6 +68,11 @@ async function deliverConnection(
     memory: options.memory,
     log: options.log,
   });
+  // Reports go on meanwhile: a destination that does not answer is when they are read.
+  const flush = (): void =>
+    void runner.flush().catch((error: unknown) => {
+      options.log.warn({ err: error, connection: work.connectionId }, 'flush failed');
+    });
   const ended = new Set<string>();
   const reports = new ReportLoop({
     report: async () => {
@@ -79,7 +84,7 @@ async function deliverConnection(
         ended.add(known);
       }
       const commands = await options.store.takeCommands(unit);
-      if (commands.some((command) => command.kind === 'flush')) await runner.flush();
+      if (commands.some((command) => command.kind === 'flush')) flush();
     },
     failed: (error) => options.log.debug({ err: error }, 'report not saved'),
   });

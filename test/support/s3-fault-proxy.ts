@@ -14,8 +14,9 @@ export type S3Operation =
 
 /** `lost`: the store has done it, and the connection is reset instead of an answer. `refused`: a 503
  * SlowDown, and the store was not asked. `false success`: the store was not asked, and the answer is a
- * 200 with an error in its body, as stores answer the completion of a large upload. */
-export type S3Fault = 'lost' | 'refused' | 'false success';
+ * 200 with an error in its body, as stores answer the completion of a large upload. `silent`: the store has done it, and the connection
+ * stays open without an answer. */
+export type S3Fault = 'lost' | 'refused' | 'false success' | 'silent';
 
 interface Rule {
   readonly operation: S3Operation;
@@ -78,6 +79,7 @@ export class S3FaultProxy implements AsyncDisposable {
       }
       const answer = await this.ask(from, body);
       const answered = await bytesOf(answer);
+      if (fault === 'silent') return;
       if (fault === 'lost') from.socket.resetAndDestroy();
       else to.writeHead(answer.statusCode ?? 500, answer.headers).end(answered);
     } catch {

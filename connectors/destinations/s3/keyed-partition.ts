@@ -1,3 +1,4 @@
+import type { PipelineError } from '../../../core/errors/pipeline-error.ts';
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { streamLabel } from '../../../schemas/catalog/stream-id.ts';
@@ -76,6 +77,10 @@ export class KeyedPartition implements Partition {
     } finally {
       this.context.encoder.discard(spool);
     }
+  }
+
+  get failure(): PipelineError | null {
+    return this.background.lastingFailure;
   }
 
   async prepare(batch: ChangeBatch): Promise<void> {

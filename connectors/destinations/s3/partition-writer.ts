@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
+import type { PipelineError } from '../../../core/errors/pipeline-error.ts';
 import { streamLabel } from '../../../schemas/catalog/stream-id.ts';
 import type { ChangeSchema } from '../../../schemas/envelope/change-decoder.ts';
 import { schemaIdAt, type RecordView } from '../../../schemas/envelope/record-view.ts';
@@ -72,6 +73,10 @@ export class PartitionWriter implements Partition {
     this.next = this.first = this.durable = finished ? tail.end : tail.first;
     if (!finished) this.found = tail;
     return this.next;
+  }
+
+  get failure(): PipelineError | null {
+    return this.background.lastingFailure;
   }
 
   /** Makes sure that a batch can be taken as a whole, without changing anything. */

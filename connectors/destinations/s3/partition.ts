@@ -1,3 +1,4 @@
+import type { PipelineError } from '../../../core/errors/pipeline-error.ts';
 import type { ChangeBatch, PartitionTarget } from '../../spi/destination.ts';
 
 /** Delivers one partition, in one of the modes. */
@@ -8,6 +9,8 @@ export interface Partition {
   readonly durable: number;
   /** Bytes in memory that `rotate` would let go of. */
   readonly pendingBytes: number;
+  /** What failed behind records that were taken, and is not mended by trying again. */
+  readonly failure: PipelineError | null;
   /** Answers where to read on; null when the bucket knows nothing of the partition. */
   open(): Promise<number | null>;
   /** Makes sure that a batch can be taken as a whole, without changing anything that is delivered. */

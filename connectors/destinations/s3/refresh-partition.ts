@@ -43,6 +43,8 @@ export class RefreshPartition implements Partition {
   readonly target: PartitionTarget;
   readonly label: string;
   readonly pendingBytes = 0;
+  /** Nothing is done behind what was taken. */
+  readonly failure = null;
   private readonly context: WriterContext;
   private readonly store: GenerationStore;
   private readonly schemas: PartitionSchemas;

@@ -25,6 +25,8 @@ const SINGLE_PUT_LIMIT = 16 * 1024 * 1024;
 const MIN_PART = 8 * 1024 * 1024;
 const MAX_PARTS = 10_000;
 const CONFLICT_RETRIES = 6;
+/** A request on whose connection nothing moves for so long is given up and asked again. */
+const SILENCE_MS = 20_000;
 /** Below the 30 seconds within which a role has to end. */
 const DRAIN_MS = 20_000;
 
@@ -48,7 +50,9 @@ export class S3ObjectStore implements ObjectStore {
       // Stores older than the newer checksum headers refuse requests that carry them.
       requestChecksumCalculation: 'WHEN_REQUIRED',
       responseChecksumValidation: 'WHEN_REQUIRED',
-      requestHandler: { connectionTimeout: 5_000, requestTimeout: 60_000 },
+      // The library's `requestTimeout` only writes a warning. Silence is what tells: a large upload over
+      // a slow line may take longer than any limit.
+      requestHandler: { connectionTimeout: 5_000, socketTimeout: SILENCE_MS },
     });
     addFailpoints(this.client);
   }

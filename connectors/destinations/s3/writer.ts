@@ -39,6 +39,8 @@ export class S3Writer implements DestinationWriter {
   private readonly context: WriterContext;
   private readonly partitions = new Map<string, Partition>();
   private readonly buffers: BufferAccount;
+  /** Partitions whose failure somebody knows of; they are opened anew. */
+  private readonly told = new WeakSet<Partition>();
 
   private constructor(context: WriterContext, buffers: BufferAccount) {
     this.context = context;
@@ -94,6 +96,16 @@ export class S3Writer implements DestinationWriter {
     for (const batch of batches) await this.each(batch.target, (p) => p.prepare(batch));
     for (const batch of batches) await this.each(batch.target, (p) => p.accept(batch));
     await this.relieve();
+  }
+
+  failure(): PipelineError | null {
+    for (const partition of this.partitions.values()) {
+      const { failure } = partition;
+      if (failure === null || this.told.has(partition)) continue;
+      this.told.add(partition);
+      return blamed(failure, partition);
+    }
+    return null;
   }
 
   private async each(

@@ -81,3 +81,13 @@ test('S3-01: parts that are refused or whose answers are lost are sent again', a
   await Promise.all(faults);
   expect(await lake.object('broken/parts')).toHaveLength(BYTES);
 });
+
+test('S3-02: a request that is never answered is given up, and asked again', async () => {
+  const small = join(lake.scratch, 'small');
+  writeFileSync(small, 'PAR1');
+  const fault = proxy.break('PutObject', /silent/, 'silent');
+  const upload = store.uploadIfAbsent('broken/silent', small, 4, { 'headrace-claim': 'mine' });
+  await fault;
+  expect(await upload).toBe(false);
+  expect((await store.head('broken/silent'))?.['headrace-claim']).toBe('mine');
+}, 60_000);

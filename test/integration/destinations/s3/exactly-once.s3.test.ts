@@ -2,6 +2,8 @@ import { CreateMultipartUploadCommand, UploadPartCommand } from '@aws-sdk/client
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { PipelineError } from '../../../../core/errors/pipeline-error.ts';
 import type { S3Writer } from '../../../../connectors/destinations/s3/writer.ts';
+import { streamLabel } from '../../../../schemas/catalog/stream-id.ts';
+import { until } from '../../../support/rig.ts';
 import { FaultyStore, type Moment, type Step } from './faulty-store.ts';
 import { BUCKET } from './buckets.ts';
 import { column, MemoryTopic, range } from './memory-topic.ts';
@@ -114,6 +116,22 @@ describe.each(['minio', 'folder'] as const)('exactly once: %s', (kind) => {
       await deliver(owner, topic);
       await expect(zombie.flush()).rejects.toMatchObject({ code: 'SNK_FENCED' });
       expect(await lake.offsets(connection)).toEqual(range(0, 50));
+      await abandon(zombie);
+      await owner.close();
+    });
+
+    test('one that gets no further records tells that it is fenced', async () => {
+      const topic = topicOf(50);
+      const connection = lake.newConnection();
+      const zombie = await lake.open(topic, connection, { rotation_seconds: 1 });
+      await zombie.open(topic.target);
+      const owner = await lake.open(topic, connection);
+      await deliver(owner, topic);
+      await zombie.write([topic.batch(0, 30)]);
+      const stream = streamLabel(topic.target.stream.stream);
+      const failure = await until('the rotation to be refused', async () => zombie.failure());
+      expect(failure).toMatchObject({ code: 'SNK_FENCED', details: { stream } });
+      expect(zombie.failure()).toBe(null);
       await abandon(zombie);
       await owner.close();
     });
