@@ -53,6 +53,25 @@ export const SETTINGS = {
     secret: false,
     description: 'Speak TLS to Kafka.',
   },
+  HEADRACE_KAFKA_TLS_CA_FILE: {
+    type: 'text',
+    default: null,
+    secret: false,
+    description:
+      "PEM file of the authority that signs the brokers' certificates; the system's when not set.",
+  },
+  HEADRACE_KAFKA_TLS_CERTIFICATE_FILE: {
+    type: 'text',
+    default: null,
+    secret: false,
+    description: 'PEM file of the certificate to show to brokers that ask for one.',
+  },
+  HEADRACE_KAFKA_TLS_KEY_FILE: {
+    type: 'text',
+    default: null,
+    secret: false,
+    description: "PEM file of the certificate's key.",
+  },
   HEADRACE_KAFKA_SASL_MECHANISM: {
     type: 'choice',
     default: null,

@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+import { PipelineError } from '../../core/errors/pipeline-error.ts';
 import type { Settings } from '../../core/config/settings.ts';
 import { stackUp } from '../../deploy/local/stack.ts';
 import { KafkaClient } from '../../topics/kafka-client.ts';
@@ -29,7 +31,7 @@ async function brokersOf(
 function login(settings: Settings): Pick<KafkaSettings, 'tls' | 'sasl'> {
   const { kafkaSaslMechanism, kafkaSaslUsername, kafkaSaslPassword } = settings;
   return {
-    tls: settings.kafkaTls ? {} : null,
+    tls: settings.kafkaTls ? tlsOf(settings) : null,
     sasl:
       kafkaSaslMechanism === null
         ? null
@@ -39,4 +41,29 @@ function login(settings: Settings): Pick<KafkaSettings, 'tls' | 'sasl'> {
             password: kafkaSaslPassword ?? '',
           },
   };
+}
+
+/** Throws CFG_INVALID_SETTING for a file that cannot be read. */
+export function tlsOf(
+  settings: Pick<Settings, 'kafkaTlsCaFile' | 'kafkaTlsCertificateFile' | 'kafkaTlsKeyFile'>,
+): NonNullable<KafkaSettings['tls']> {
+  const ca = pem('HEADRACE_KAFKA_TLS_CA_FILE', settings.kafkaTlsCaFile);
+  const cert = pem('HEADRACE_KAFKA_TLS_CERTIFICATE_FILE', settings.kafkaTlsCertificateFile);
+  const key = pem('HEADRACE_KAFKA_TLS_KEY_FILE', settings.kafkaTlsKeyFile);
+  return {
+    ...(ca === null ? {} : { ca }),
+    ...(cert === null ? {} : { cert }),
+    ...(key === null ? {} : { key }),
+  };
+}
+
+function pem(setting: string, file: string | null): string | null {
+  if (file === null) return null;
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (cause) {
+    const why = (cause as NodeJS.ErrnoException).code ?? 'unknown';
+    const message = `${setting}: the file ${file} cannot be read (${why})`;
+    throw new PipelineError('CFG_INVALID_SETTING', message, { cause });
+  }
 }
