@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { HeadraceProcess } from '../../deploy/local/headrace.ts';
 import { sync, until, type Rig } from '../support/rig.ts';
-import type { Action, Point } from './matrix-points.ts';
+import type { Action, Need, Point } from './matrix-points.ts';
 import { Site } from './matrix-site.ts';
 import { signal } from './fleet.ts';
 
@@ -43,9 +43,9 @@ export async function runCell(site: Site, point: Point, action: Action): Promise
 }
 
 /** A place in the first copy needs a site that nothing was copied of; the others share one. */
-export async function siteFor(rig: Rig, name: string, isCopied: boolean): Promise<Site> {
-  const site = await Site.make(rig, name);
-  if (!isCopied) return site;
+export async function siteFor(rig: Rig, name: string, need: Need): Promise<Site> {
+  const site = await Site.make(rig, name, { need });
+  if (need === 'copy') return site;
   const first = await site.start();
   await site.connect(first);
   const { mirror } = site.connections as { mirror: string };

@@ -1,6 +1,6 @@
 import { startRig, type Rig } from '../support/rig.ts';
 import { runCell, siteFor, type CellResult } from './matrix-cell.ts';
-import type { Action, Point } from './matrix-points.ts';
+import type { Action, Need, Point } from './matrix-points.ts';
 import type { Site } from './matrix-site.ts';
 
 export interface Cell {
@@ -52,22 +52,27 @@ export async function runMatrix(rig: Rig, options: MatrixOptions): Promise<CellR
   return results;
 }
 
-/** A site's instances share a failure: a cell that failed leaves its site to nobody. */
+/** Cells that need the same share a site; one that failed leaves its site to nobody. */
 async function work(
   rig: Rig,
   name: string,
   queue: Cell[],
   report: (result: CellResult) => void,
 ): Promise<void> {
-  let site: Site | null = null;
+  let shared: { readonly need: Need; readonly site: Site } | null = null;
   for (let n = 0, cell = queue.shift(); cell !== undefined; n++, cell = queue.shift()) {
-    const copies = cell.point.needs === 'copy';
-    const own: Site = copies || site === null ? await siteFor(rig, `${name}_${n}`, !copies) : site;
-    const result = await runCell(own, cell.point, cell.action);
+    const { needs } = cell.point;
+    const need = needs === 'batches' ? 'changes' : needs;
+    if (shared !== null && shared.need !== need) {
+      await shared.site[Symbol.asyncDispose]();
+      shared = null;
+    }
+    const site: Site = shared?.site ?? (await siteFor(rig, `${name}_${n}`, need));
+    const result = await runCell(site, cell.point, cell.action);
     report(result);
-    const keep = !copies && result.problems.length === 0;
-    if (!keep) await own[Symbol.asyncDispose]();
-    if (!copies) site = keep ? own : null;
+    const isKept: boolean = need !== 'copy' && result.problems.length === 0;
+    shared = isKept ? { need, site } : null;
+    if (!isKept) await site[Symbol.asyncDispose]();
   }
-  await site?.[Symbol.asyncDispose]();
+  await shared?.site[Symbol.asyncDispose]();
 }

@@ -22,6 +22,8 @@ import type { Need } from './matrix-points.ts';
 const KEYS = 20;
 /** Rows of about 1 kB: in a transaction of several record batches, in a file of several parts. */
 const ROWS: Record<Need, number> = { changes: 0, copy: 0, batches: 2_000, parts: 22_000 };
+/** Seconds that a file may wait. One of several parts is not to be cut by its age on a busy machine. */
+const ROTATION: Record<Need, number> = { changes: 4, copy: 4, batches: 4, parts: 30 };
 const FIRST_ROWS = 1_500;
 
 const TABLES = `
@@ -60,19 +62,28 @@ export class Site implements AsyncDisposable {
   private readonly routes: Routes;
   private readonly source: pg.Client;
   private readonly started: HeadraceProcess[] = [];
+  private readonly need: Need;
   private written = 0;
 
-  private constructor(rig: Rig, name: string, routes: Routes, source: pg.Client) {
-    this.rig = rig;
-    this.name = name;
-    this.routes = routes;
+  private constructor(
+    made: { rig: Rig; name: string; need: Need; routes: Routes },
+    source: pg.Client,
+  ) {
+    this.rig = made.rig;
+    this.name = made.name;
+    this.need = made.need;
+    this.routes = made.routes;
     this.source = source;
     process.once('exit', () => {
       for (const each of this.started) each.killNow();
     });
   }
 
-  static async make(rig: Rig, name: string, routes: Routes = {}): Promise<Site> {
+  static async make(
+    rig: Rig,
+    name: string,
+    { need = 'changes', routes = {} }: { need?: Need; routes?: Routes } = {},
+  ): Promise<Site> {
     await administer(rig.source, [`create database ${name}`]);
     await administer(rig.target, [`create database ${name}`, `create database ${name}_store`]);
     const target = await connectTo(rig.target, name);
@@ -81,7 +92,7 @@ export class Site implements AsyncDisposable {
     const source = await connectTo(rig.source, name);
     await source.query(TABLES);
     await source.query(WIDE, [FIRST_ROWS]);
-    return new Site(rig, name, routes, source);
+    return new Site({ rig, name, need, routes }, source);
   }
 
   /** A whole Headrace in one process; several of a site share the work by leases. */
@@ -126,7 +137,7 @@ export class Site implements AsyncDisposable {
     const files = await createDestination(rig, 's3', {
       ...parquetConfig(routes.objects ?? (rig.minio as LocalServer)),
       s3_bucket_path: `${name}/\${NAMESPACE}/\${STREAM_NAME}`,
-      rotation_seconds: 4,
+      rotation_seconds: ROTATION[this.need],
     });
     this.connections = {
       mirror: await createConnection(rig, sourceId, await tables('mirror'), () => 'append_dedup'),

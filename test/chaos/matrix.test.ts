@@ -22,7 +22,7 @@ describe('faults at named steps', () => {
 
   beforeAll(async () => {
     rig = await startMatrixRig();
-    site = await siteFor(rig, 'sample', true);
+    site = await siteFor(rig, 'sample', 'changes');
     sites.push(site);
   }, 240_000);
 
@@ -38,7 +38,7 @@ describe('faults at named steps', () => {
 
   it('PG-21: a first copy killed in the middle', { timeout: 400_000 }, async () => {
     const point = POINTS.find(({ name }) => name === 'source.snapshot_chunk');
-    const fresh = await siteFor(rig, 'copied', false);
+    const fresh = await siteFor(rig, 'copied', 'copy');
     sites.push(fresh);
     const { problems } = await runCell(fresh, point as (typeof POINTS)[number], 'kill');
     expect(problems).toEqual([]);

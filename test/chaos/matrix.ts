@@ -1,3 +1,4 @@
+import { readFileSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { runMatrix, startMatrixRig, type Cell } from './matrix-run.ts';
 import { ACTIONS, POINTS, type Action } from './matrix-points.ts';
@@ -7,7 +8,7 @@ import type { CellResult } from './matrix-cell.ts';
  * `npm run matrix`: every place × {kill, stop of 70 s while a second instance takes over, error,
  * delay}, as real processes on real servers. `--only TEXT` takes the places whose name has the text,
  * `--actions kill,stop` some of the actions. Prints the table; the last line is one JSON object; exit
- * 1 when a cell failed.
+ * 1 when a cell failed. `--write` puts the table of a whole run that passed into docs/failures.md.
  */
 const { values } = parseArgs({
   options: {
@@ -15,6 +16,7 @@ const { values } = parseArgs({
     actions: { type: 'string', default: ACTIONS.join(',') },
     busy: { type: 'string', default: '2' },
     waiting: { type: 'string', default: '4' },
+    write: { type: 'boolean', default: false },
   },
 });
 // The servers and instances are ended by what runs at an exit.
@@ -38,7 +40,19 @@ process.stdout.write(
     recoveryMaxMs: recoveries.at(-1) ?? null,
   })}\n`,
 );
-process.exit(failed.length === 0 && results.length === cells.length ? 0 : 1);
+const hasPassed = failed.length === 0 && results.length === cells.length;
+if (values.write && hasPassed && cells.length === POINTS.length * ACTIONS.length) writeTable();
+process.exit(hasPassed ? 0 : 1);
+
+function writeTable(): void {
+  const page = new URL('../../docs/failures.md', import.meta.url);
+  const day = new Date().toISOString().slice(0, 10);
+  const text = `${day}, seconds until the work went on:\n\n${table(results)}`;
+  const [begin, end] = ['<!-- matrix -->', '<!-- /matrix -->'];
+  const old = readFileSync(page, 'utf8');
+  const from = old.indexOf(begin) + begin.length;
+  writeFileSync(page, `${old.slice(0, from)}\n${text}\n${old.slice(old.indexOf(end))}`);
+}
 
 async function onRig(): Promise<CellResult[]> {
   await using rig = await startMatrixRig();

@@ -115,7 +115,11 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
           }),`,
       },
     ],
-    faults: [kill('targetDb'), kill('targetDb'), kill('targetDb')],
+    // A batch rests inside its transaction for a moment, and is ended there.
+    faults: [],
+    failpoint: 'destination.postgres.before_apply=delay(100)',
+    sql: `select pg_terminate_backend(pid) from pg_stat_activity
+      where datname = 'postgres' and state = 'idle in transaction' and pid <> pg_backend_pid()`,
     shows: ['lost', 'unequal'],
   },
   {
@@ -144,6 +148,17 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
         right: "    `WHERE ${position('excluded')} > ${position('t')}`\n",
         wrong: '    `WHERE true`\n',
       },
+      // All old events in one batch are merged before they are written: the row would never go back.
+      {
+        file: 'topics/consume/topic-reader.ts',
+        right: 'options.partitionMaxBytes ?? 1024 * 1024',
+        wrong: 'options.partitionMaxBytes ?? 4096',
+      },
+      {
+        file: 'services/sink/lane.ts',
+        right: 'const JOINED_BYTES = 256 * 1024;',
+        wrong: 'const JOINED_BYTES = 4096;',
+      },
     ],
     faults: [],
     sql: `update mirror._headrace_offsets set next_offset = 0 where topic like '%.counter'`,
@@ -160,7 +175,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     ],
     faults: [],
     failpoint: 'kafka.position_produced=N*kill',
-    shows: ['duplicated', 'wrong'],
+    shows: ['lost', 'duplicated', 'wrong'],
   },
   {
     name: 'resumes by the place of an event, not of a transaction',

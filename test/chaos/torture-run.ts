@@ -1,18 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { LocalServer } from '../../deploy/local/local-server.ts';
-import {
-  createConnection,
-  createDestination,
-  createSource,
-  parquetConfig,
-  postgresConfig,
-  query,
-  startRig,
-  statusOf,
-  sync,
-  until,
-  type Rig,
-} from '../support/rig.ts';
+import { startRig, statusOf, sync, until, type Rig } from '../support/rig.ts';
 import {
   appendedHistories,
   differences,
@@ -24,17 +12,20 @@ import {
   unequalCounts,
   unequalTables,
 } from './comparison.ts';
+import { unexplained } from './expected-codes.ts';
+import { canaries, exposedSecrets } from './exposed-secrets.ts';
 import { leaks } from './leaks.ts';
 import { faultSchedule, type Fault } from './fault-schedule.ts';
 import { Fleet, type InjectedFault } from './fleet.ts';
 import { Watch } from './watch.ts';
+import { connect, type Connected, type Connections, type Secrets } from './torture-connections.ts';
 import {
   mysqlSource,
   postgresSource,
   type SourceKind,
   type TorturedSource,
 } from './tortured-source.ts';
-import { STREAMS, Workload } from './workload.ts';
+import { Workload } from './workload.ts';
 
 export interface TortureOptions {
   readonly minutes: number;
@@ -64,12 +55,6 @@ const STRESS_MS = 40_000;
 const CALM_LIMIT_MS = 90_000;
 const RECOVERY_LIMIT_MS = 60_000;
 
-interface Connections {
-  readonly mirror: string;
-  readonly history: string;
-  readonly lake: string;
-}
-
 interface Findings {
   stuck: number;
   /** Tables that differed although their barrier was passed. */
@@ -85,22 +70,26 @@ export async function torture(options: TortureOptions): Promise<TortureResult> {
   const kind = options.source ?? 'postgres';
   const schedule = options.schedule ?? faultSchedule(options.seed, stressMs, kind !== 'postgres');
   options.report(JSON.stringify({ seed: options.seed, stressMs, schedule }));
+  const secrets = canaries();
   await using rig = await startRig({
     roles: [],
     withMinio: true,
     sourceSettings: { wal_sender_timeout: '10s' },
+    environment: { HEADRACE_API_TOKEN: secrets.token },
   });
   const apiPort = rig.apiPort;
   await using source = kind === 'postgres' ? postgresSource(rig) : await mysqlSource(kind);
   const fleet = new Fleet(rig, source, {
     HEADRACE_STORE_URL: `postgres://postgres@127.0.0.1:${rig.target.port}/headrace_store`,
     HEADRACE_TOPIC_PARTITIONS: '2',
+    HEADRACE_API_TOKEN: secrets.token,
+    HEADRACE_SECRET_KEY: secrets.key,
     ...options.environment,
   });
   try {
     await source.createTables();
     await fleet.start(apiPort);
-    return await tortureRig({ rig, source, fleet }, schedule, stressMs / windows, options);
+    return await tortureRig({ rig, source, fleet, secrets }, schedule, stressMs / windows, options);
   } finally {
     await fleet.end();
   }
@@ -110,6 +99,7 @@ interface Stage {
   readonly rig: Rig;
   readonly source: TorturedSource;
   readonly fleet: Fleet;
+  readonly secrets: Secrets;
 }
 
 async function tortureRig(
@@ -120,13 +110,13 @@ async function tortureRig(
 ): Promise<TortureResult> {
   const { rig, source, fleet } = stage;
   const started = Date.now();
-  const { connections, sourceId } = await connect(rig, source);
+  const { connections, ids } = await connect(rig, source, stage.secrets);
   const findings: Findings = { stuck: 0, unequal: 0, problems: [], barrierMs: [] };
   await calm(stage, connections, findings, options);
   const workload = new Workload(() => source.open(), options.seed);
   const watch = new Watch(
     rig,
-    { sourceId, hasSlot: source.hasSlot },
+    { sourceId: ids.sourceId, hasSlot: source.hasSlot },
     'mirror.pulse',
     'mirror.counter',
   );
@@ -156,29 +146,7 @@ async function tortureRig(
   await calm(stage, connections, findings, options);
   await watch.end();
   const minutes = (Date.now() - started) / 60_000;
-  return { minutes, ...(await verdict(stage, { workload, watch, injected, findings })) };
-}
-
-async function connect(
-  rig: Rig,
-  source: TorturedSource,
-): Promise<{ connections: Connections; sourceId: string }> {
-  for (const schema of ['mirror', 'history']) await query(rig.target, `create schema ${schema}`);
-  const sourceId = await createSource(rig, source.config, source.kind);
-  const postgres = (schema: string): Promise<string> =>
-    createDestination(rig, 'postgres', { ...postgresConfig(rig.target), schema });
-  const lake = await createDestination(rig, 's3', {
-    ...parquetConfig(rig.minio as LocalServer),
-    rotation_seconds: 5,
-  });
-  const of = (mode: 'append' | 'append_dedup') => (stream: string) =>
-    (STREAMS as readonly string[]).includes(stream) ? mode : null;
-  const connections = {
-    mirror: await createConnection(rig, sourceId, await postgres('mirror'), of('append_dedup')),
-    history: await createConnection(rig, sourceId, await postgres('history'), of('append')),
-    lake: await createConnection(rig, sourceId, lake, of('append')),
-  };
-  return { connections, sourceId };
+  return { minutes, ...(await verdict(stage, { workload, watch, injected, findings, ids })) };
 }
 
 /** Injects each fault at its time; waits for all but the long stops to be over. */
@@ -252,6 +220,7 @@ interface Evidence {
   readonly watch: Watch;
   readonly injected: readonly InjectedFault[];
   readonly findings: Findings;
+  readonly ids: Connected['ids'];
 }
 
 async function verdict(stage: Stage, evidence: Evidence): Promise<TortureResult> {
@@ -276,6 +245,9 @@ async function verdict(stage: Stage, evidence: Evidence): Promise<TortureResult>
   found.reordered += topics.notRising + watch.figures.wentBack;
   found.wrong += findings.problems.length > 0 && isClean(found) ? findings.problems.length : 0;
   const left = await leaks(rig, source);
+  const strange = unexplained(fleet.logs(), injected);
+  const exposed = await exposedSecrets({ rig, fleet, secrets: stage.secrets, ids: evidence.ids });
+  findings.problems.push(...strange, ...exposed.map((each) => `secret ${each}`));
   findings.problems.push(...left.map((each) => `left over: ${each}`));
   const recoveries = injected.map((fault) => watch.recoveryMs(fault));
   const seconds = recoveries.filter((ms) => ms !== null).toSorted((a, b) => a - b);
@@ -296,6 +268,8 @@ async function verdict(stage: Stage, evidence: Evidence): Promise<TortureResult>
     ...found,
     unequal: findings.unequal,
     leaked: left.length,
+    unexplained: strange.length,
+    exposed: exposed.length,
     stuck: findings.stuck + late + (recoveries.length - seconds.length),
     problems: findings.problems.slice(0, 20),
   };

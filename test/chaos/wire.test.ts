@@ -42,8 +42,8 @@ describe('faults on the wire', () => {
     target = (await FaultProxy.listen('postgres')).to(rig.target.port);
     source = (await FaultProxy.listen()).to(rig.source.port);
     objects = await S3FaultProxy.listen((rig.minio as LocalServer).url);
-    site = await Site.make(rig, 'wired', { target, objects });
-    cutOff = await Site.make(rig, 'cut_off', { source });
+    site = await Site.make(rig, 'wired', { routes: { target, objects } });
+    cutOff = await Site.make(rig, 'cut_off', { routes: { source } });
     open.push(site, cutOff, kafka, target, source, objects, rig);
     await Promise.all([site, cutOff].map(begin));
     source.blackHole();

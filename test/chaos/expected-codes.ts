@@ -1,0 +1,66 @@
+import type { Component } from './fault-schedule.ts';
+import type { InjectedFault } from './fleet.ts';
+
+/** What each fault may make the program say. Anything else is a finding: a code that sends a person to
+ * look after something that mends itself is wrong, even if nothing is lost by it. */
+const EXPECTED: Readonly<Record<Component, readonly string[]>> = {
+  source: ['KAFKA_FENCED', 'KAFKA_REOPEN', 'SRC_SLOT_BUSY', 'SRC_SLOT_WAIT', 'SRC_CONNECTION_LOST'],
+  sink: ['SNK_FENCED', 'DST_BLOCKED', 'DST_UNAVAILABLE'],
+  scheduler: [],
+  api: [],
+  broker: ['KAFKA_UNAVAILABLE', 'KAFKA_REOPEN', 'KAFKA_FENCED', 'SCH_REGISTRY_UNAVAILABLE'],
+  sourceDb: ['SRC_UNREACHABLE', 'SRC_CONNECTION_LOST', 'SRC_SLOT_BUSY', 'SRC_SLOT_WAIT'],
+  sourceLink: ['SRC_UNREACHABLE', 'SRC_CONNECTION_LOST'],
+  targetDb: ['DST_UNAVAILABLE', 'DST_BLOCKED', 'CFG_STORE_UNAVAILABLE', 'SNK_FENCED'],
+  minio: ['DST_UNAVAILABLE', 'SNK_FENCED'],
+};
+
+/** Servers that are in use at every moment: while one is away somebody has to say so. */
+const ALARM: Partial<Record<Component, RegExp>> = {
+  sourceDb: /^SRC_/,
+  broker: /^KAFKA_/,
+  targetDb: /^(DST_|CFG_STORE_)/,
+};
+
+/** After the server is back: what waited for an answer is told after its own limit of time. */
+const ALARM_WITHIN_MS = 30_000;
+
+interface Said {
+  readonly code: string;
+  /** Epoch milliseconds. */
+  readonly at: number;
+}
+
+/** Codes that none of the faults explains, and faults of which nobody said anything (invariant I11). */
+export function unexplained(logs: string, faults: readonly InjectedFault[]): string[] {
+  const said = codesSaid(logs);
+  const explained = new Set(faults.flatMap(({ component }) => EXPECTED[component]));
+  const strange = new Set(said.map(({ code }) => code).filter((code) => !explained.has(code)));
+  return [
+    ...[...strange].map((code) => `${code} was logged, which no fault explains`),
+    ...faults.filter((fault) => isSilent(fault, said)).map(silence),
+  ];
+}
+
+function isSilent(fault: InjectedFault, said: readonly Said[]): boolean {
+  const alarm = ALARM[fault.component];
+  if (alarm === undefined) return false;
+  const from = fault.endedAt - fault.downMs - 1_000;
+  const to = fault.endedAt + ALARM_WITHIN_MS;
+  return !said.some(({ code, at }) => at >= from && at <= to && alarm.test(code));
+}
+
+function silence({ component, atMs }: InjectedFault): string {
+  return `nobody said that ${component} was away at ${atMs}`;
+}
+
+/** From JSON lines, each with its time. */
+function codesSaid(logs: string): Said[] {
+  const said: Said[] = [];
+  for (const line of logs.split('\n')) {
+    const [, code] = /"code":"([A-Z]+_[A-Z_]+)"/.exec(line) ?? [];
+    const [, time] = /"time":"([^"]+)"/.exec(line) ?? [];
+    if (code !== undefined && time !== undefined) said.push({ code, at: Date.parse(time) });
+  }
+  return said;
+}
