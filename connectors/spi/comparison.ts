@@ -1,4 +1,5 @@
 import type { StreamId } from '../../schemas/catalog/stream-id.ts';
+import type { ChangeCursor, ChangeSchema } from '../../schemas/envelope/change-decoder.ts';
 import type { ColumnKind } from '../../schemas/values/column-type.ts';
 import type { DestinationStream } from './destination.ts';
 
@@ -89,7 +90,7 @@ export type OpenSourceTable = (options: {
   readonly primaryKey: readonly string[];
 }) => Promise<SourceTable>;
 
-/** Throws VFY_UNSUPPORTED where the destination does not keep one row per key in native types. */
+/** Null where the destination does not keep one row per key in native types. */
 export type OpenDestinationTable = (options: {
   readonly config: Record<string, unknown>;
   readonly connectionId: string;
@@ -98,16 +99,21 @@ export type OpenDestinationTable = (options: {
   readonly compared: ComparedTable;
   /** The source's epoch: what an older one wrote is before everything of this one. */
   readonly epoch: number;
-}) => Promise<DestinationTable>;
+}) => Promise<DestinationTable | null>;
 
-/** A row of a copy that has one per event, named by its event's place in the topic; partition -1 for a
- * row that is of no event of the topic. */
+/** A row of a copy, named by the place in the topic of the event that it is of; partition -1 for a row
+ * that is of no event of the topic. */
 export interface AppendedRow {
   readonly partition: number;
   readonly offset: number;
-  /** Epoch, position and ordinal of the event, and whether it is a delete: see `eventIdentity`. */
+  /** Epoch, position and ordinal of the event, and whether it is a delete: see `eventIdentity`. Or what
+   * the copy makes of the event: see `AppendedCopy.identityOf`. */
   readonly identity: string;
 }
+
+/** Of which events a copy has a row: of all, of the newest of each key unless that is a delete, of
+ * those of the last whole generation. */
+export type KeptEvents = 'every' | 'newest' | 'generation';
 
 export interface AppendedView {
   /** By partition, the offset below which every event is durable in the copy. */
@@ -117,11 +123,14 @@ export interface AppendedView {
 }
 
 export interface AppendedCopy {
+  readonly keeps: KeptEvents;
+  /** How the copy identifies an event by more than its place in the log; the cursor stands on it. */
+  identityOf?(schema: ChangeSchema, bytes: Buffer, change: ChangeCursor): string;
   look<T>(work: (view: AppendedView) => Promise<T>): Promise<T>;
   close(): Promise<void>;
 }
 
-/** Throws VFY_UNSUPPORTED where the destination does not keep one row per event. */
+/** A copy that is compared with the topic. */
 export type OpenAppendedCopy = (options: {
   readonly config: Record<string, unknown>;
   readonly connectionId: string;

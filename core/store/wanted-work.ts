@@ -60,8 +60,13 @@ export const CLEANUP_PATIENCE = 3;
  * being let go is left out: what it does next would race with the clean-up over the same slot. So
  * would a new source that was given the name of the slot of a deleted one, which is why a source
  * that has never run waits for clean-ups of its kind, though not for one that keeps failing.
+ * `withResting`: destinations that rest until the next job are given too.
  */
-export async function readWantedWork(database: Queryable, sealer: Sealer): Promise<Work> {
+export async function readWantedWork(
+  database: Queryable,
+  sealer: Sealer,
+  options: { readonly withResting?: boolean } = {},
+): Promise<Work> {
   const rows = await database.query<Row>(
     `SELECT c.id, c.document,
        ${captureIdSql('s')} AS "captureId", ${captureNameSql('s')} AS "captureName",
@@ -94,7 +99,7 @@ export async function readWantedWork(database: Queryable, sealer: Sealer): Promi
        )
      ORDER BY c.id`,
   );
-  const due = rows.filter((row) => row.due);
+  const due = rows.filter((row) => row.due || options.withResting === true);
   return {
     sources: sourceWork(rows, sealer),
     reads: rows.flatMap((row) => readWork(row, sealer)),

@@ -33,6 +33,11 @@ export class WorkerStore implements WorkStore {
     return readWantedWork(this.database, this.sealer);
   }
 
+  /** Every active connection, whether it is delivered now or rests until its next job. */
+  async listActive(): Promise<Work> {
+    return readWantedWork(this.database, this.sealer, { withResting: true });
+  }
+
   async acquireLease(unit: string, owner: string, ttlMs: number): Promise<boolean> {
     const rows = await this.database.query(
       `INSERT INTO headrace.lease AS held (unit, owner, expires_at)

@@ -1,35 +1,27 @@
-import {
-  eventIdentity,
-  type AppendedRow,
-  type AppendedView,
-  type KeyText,
+import type {
+  AppendedCopy,
+  AppendedRow,
+  AppendedView,
+  KeyText,
 } from '../../connectors/spi/comparison.ts';
-import { ChangeCursor, OP_DELETE } from '../../schemas/envelope/change-decoder.ts';
-import { schemaIdAt } from '../../schemas/envelope/record-view.ts';
-import type { FetchedBatch } from '../../topics/consume/topic-reader.ts';
 import type { KafkaClient } from '../../topics/kafka-client.ts';
+import { keptRows } from './kept-events.ts';
 import type { TableFindings } from './table-comparison.ts';
 import type { Fault } from './suspects.ts';
 
 const OFFSETS_PER_RANGE = 1_000;
 const MAX_FAULTS = 20_000;
-/** Older events may have been compacted away, or are about to be: the topic keeps them for seven days. */
-const COMPARED_MS = 6 * 24 * 3_600_000;
-
-/** Compares a copy that has a row per event with the topic, from the beginning of what the topic keeps
- * for sure up to what the copy says is durable in it. */
+/** Compares a copy that has a row per event, or per event that is kept, with the topic, up to what the
+ * copy says is durable in it. */
 export async function compareEvents(
   kafka: KafkaClient,
   topic: string,
+  copy: AppendedCopy,
   view: AppendedView,
 ): Promise<TableFindings> {
-  const starts = await startsOf(kafka, topic, view);
-  const inside = ({ partition, offset }: AppendedRow): boolean =>
-    partition < 0 ||
-    (offset >= (starts.get(partition) ?? 0) && offset < (view.ends.get(partition) ?? 0));
-  const events = (): AsyncIterable<readonly AppendedRow[]> => topicRows(kafka, topic, starts, view);
-  const wanted = await digestOf(events(), inside);
-  const found = await digestOf(view.rows(), inside);
+  const { events, isCompared } = await keptRows(kafka, topic, view, copy);
+  const wanted = await digestOf(events(), isCompared);
+  const found = await digestOf(view.rows(), isCompared);
   const differing = new Set(
     [...new Set([...wanted.ranges.keys(), ...found.ranges.keys()])].filter(
       (range) => !isSame(wanted.ranges.get(range), found.ranges.get(range)),
@@ -38,7 +30,7 @@ export async function compareEvents(
   const faults: { key: KeyText; fault: Fault }[] = [];
   let reread = 0;
   if (differing.size > 0) {
-    const among = (row: AppendedRow): boolean => inside(row) && differing.has(rangeOf(row));
+    const among = (row: AppendedRow): boolean => isCompared(row) && differing.has(rangeOf(row));
     const there = await collected(events(), among);
     const here = await collected(view.rows(), among);
     reread = there.rows + here.rows;
@@ -53,20 +45,6 @@ export async function compareEvents(
     unsettled: [],
     more: faults.length > MAX_FAULTS,
   };
-}
-
-async function startsOf(
-  kafka: KafkaClient,
-  topic: string,
-  view: AppendedView,
-): Promise<Map<number, number>> {
-  const young = await kafka.admin.offsetsForTime(topic, Date.now() - COMPARED_MS);
-  const starts = new Map<number, number>();
-  for (const { partition, low } of await kafka.admin.bounds(topic)) {
-    const first = young.get(partition) ?? view.ends.get(partition) ?? 0;
-    starts.set(partition, Math.max(low, first));
-  }
-  return starts;
 }
 
 interface Digest {
@@ -151,51 +129,4 @@ function faultsBetween(
     }
   }
   return faults;
-}
-
-/** The topic's events of rows. */
-async function* topicRows(
-  kafka: KafkaClient,
-  topic: string,
-  starts: ReadonlyMap<number, number>,
-  { ends }: AppendedView,
-): AsyncGenerator<AppendedRow[]> {
-  const left = new Set<number>();
-  const reader = kafka.topicReader();
-  try {
-    for (const [partition, offset] of starts) {
-      if (offset >= (ends.get(partition) ?? 0)) continue;
-      left.add(partition);
-      await reader.assign({ topic, partition, offset });
-    }
-    while (left.size > 0) {
-      for (const batch of await reader.next()) {
-        if (batch.error !== undefined) throw batch.error;
-        yield await decoded(kafka, batch);
-        if (batch.nextOffset >= (ends.get(batch.partition) ?? 0)) left.delete(batch.partition);
-      }
-    }
-  } finally {
-    await reader.close();
-  }
-}
-
-async function decoded({ schemas }: KafkaClient, batch: FetchedBatch): Promise<AppendedRow[]> {
-  const { bytes, count, offsets, valueStarts, valueEnds } = batch.records;
-  const change = new ChangeCursor();
-  const rows: AppendedRow[] = [];
-  for (let i = 0; i < count; i++) {
-    const [start, end] = [valueStarts[i] as number, valueEnds[i] as number];
-    if (start === -1) continue;
-    const id = schemaIdAt(bytes, start, end);
-    if (schemas.value(id) === undefined) await schemas.load(id);
-    const schema = schemas.value(id);
-    if (schema === undefined) continue;
-    change.decode(schema, bytes, start, end);
-    if (!change.isRow) continue;
-    const { epoch, lsn, seq, op } = change;
-    const identity = eventIdentity(epoch, lsn, seq, op === OP_DELETE);
-    rows.push({ partition: batch.partition, offset: offsets[i] as number, identity });
-  }
-  return rows;
 }

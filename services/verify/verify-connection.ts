@@ -49,32 +49,42 @@ export interface StreamRefusal {
 const PATIENCE_MS = 120_000;
 
 /** Compares a connection's streams one after the other while everything goes on. Throws
- * VFY_NOT_REACHED for a connection that is not being delivered. */
+ * VFY_NOT_REACHED for a connection that is inactive. */
 export async function verifyConnection(
   options: VerifyOptions,
   connectionId: string,
 ): Promise<AsyncIterable<StreamVerdict | StreamRefusal>> {
-  const { sources, connections } = await options.work.listWork();
+  const { sources, connections } = await options.work.listActive();
   const connection = connections.find((each) => each.connectionId === connectionId);
-  const source = sources.find((each) => each.sourceId === connection?.sourceId);
-  if (connection === undefined || source === undefined) {
-    throw new PipelineError(
-      'VFY_NOT_REACHED',
-      `the connection ${connectionId} is not delivered now: it is inactive, or waits for its schedule`,
-      { details: { id: connectionId } },
-    );
+  if (connection === undefined) {
+    throw new PipelineError('VFY_NOT_REACHED', `the connection ${connectionId} is inactive`, {
+      details: { id: connectionId },
+    });
   }
-  const connectors = {
-    source: await options.connectors.sources.load(source.connector),
-    destination: await options.connectors.destinations.load(connection.connector),
-  };
-  return verdicts({ ...options, connection, source, loaded: connectors });
+  const now = await options.work.listWork();
+  const work = sources.find((each) => each.sourceId === connection.sourceId);
+  const { sources: known, destinations } = options.connectors;
+  return verdicts({
+    ...options,
+    connection,
+    isDelivered: now.connections.some((each) => each.connectionId === connectionId),
+    source: work === undefined ? null : { work, connector: await known.load(work.connector) },
+    destination: await destinations.load(connection.connector),
+  });
+}
+
+interface CapturedSource {
+  readonly work: SourceWork;
+  readonly connector: Source;
 }
 
 interface Verification extends VerifyOptions {
   readonly connection: ConnectionWork;
-  readonly source: SourceWork;
-  readonly loaded: { readonly source: Source; readonly destination: Destination };
+  /** False while it rests until its next job. */
+  readonly isDelivered: boolean;
+  /** Null when jobs read all streams. */
+  readonly source: CapturedSource | null;
+  readonly destination: Destination;
 }
 
 async function* verdicts(context: Verification): AsyncGenerator<StreamVerdict | StreamRefusal> {
@@ -93,29 +103,22 @@ async function compareStream(
   context: Verification,
   stream: ConnectionStreamWork,
 ): Promise<TableFindings> {
-  const { loaded, source } = context;
-  if (stream.isReadByJob || !loaded.source.hasLog(source.config)) {
-    throw unsupported(
-      stream,
-      `what is read without a log from this ${loaded.source.spec.title} source`,
-    );
+  const { source } = context;
+  const hasLog =
+    !stream.isReadByJob && source !== null && source.connector.hasLog(source.work.config);
+  if (hasLog && stream.mode === 'append_dedup') {
+    const findings = await compareDeduped(context, stream, source);
+    if (findings !== null) return findings;
   }
-  switch (stream.mode) {
-    case 'append':
-      return compareAppended(context, stream);
-    case 'append_dedup':
-      return compareDeduped(context, stream);
-    case 'overwrite':
-      throw unsupported(stream, 'a copy that is replaced whole');
-  }
+  return compareAppended(context, stream);
 }
 
-/** A row per event, against the topic. */
+/** A row per event, or per event that is kept, against the topic. */
 async function compareAppended(
-  { connection, loaded, kafka, topicPrefix, home }: Verification,
+  { connection, destination, kafka, topicPrefix, home }: Verification,
   stream: ConnectionStreamWork,
 ): Promise<TableFindings> {
-  const { openAppended, spec } = loaded.destination;
+  const { openAppended, spec } = destination;
   if (openAppended === undefined) {
     throw unsupported(stream, `its copy in a ${spec.title} destination`);
   }
@@ -130,26 +133,24 @@ async function compareAppended(
     scratchFolder: join(home, 'scratch'),
   });
   try {
-    return await copy.look((view) => compareEvents(kafka, topic, view));
+    return await copy.look((view) => compareEvents(kafka, topic, copy, view));
   } finally {
     await copy.close();
   }
 }
 
-/** A row per key, against the source. */
+/** A row per key, against the source; null where one side cannot be asked. */
 async function compareDeduped(
   context: Verification,
   stream: ConnectionStreamWork,
-): Promise<TableFindings> {
-  const { connection, source, loaded, kafka } = context;
-  const { source: from, destination: to } = loaded;
-  if (from.openTable === undefined)
-    throw unsupported(stream, `a table of a ${from.spec.title} source`);
-  if (to.openTable === undefined)
-    throw unsupported(stream, `its copy in a ${to.spec.title} destination`);
+  source: CapturedSource,
+): Promise<TableFindings | null> {
+  const { connection, destination: to, kafka } = context;
+  const { work, connector: from } = source;
+  if (from.openTable === undefined || to.openTable === undefined) return null;
   const topic = streamTopic(context.topicPrefix, stream.topicOwner, stream);
   const { primaryKey } = stream;
-  const there = await from.openTable({ config: source.config, stream, primaryKey });
+  const there = await from.openTable({ config: work.config, stream, primaryKey });
   try {
     const here = await to.openTable({
       config: connection.config,
@@ -157,16 +158,18 @@ async function compareDeduped(
       topic,
       stream: destinationStream(stream),
       compared: there.compared,
-      epoch: (await kafka.positions.read<{ epoch: number }>(source.sourceId))?.epoch ?? 0,
+      epoch: (await kafka.positions.read<{ epoch: number }>(work.sourceId))?.epoch ?? 0,
     });
+    if (here === null) return null;
     const catchUp = new CatchUp({
       stream,
       topic,
       patienceMs: PATIENCE_MS,
-      sourceReport: () => context.work.sourceReport(source.sourceId),
+      sourceReport: () => context.work.sourceReport(work.sourceId),
       endOffsets: (topics) => kafka.endOffsets(topics),
     });
     try {
+      if (!context.isDelivered) throw resting(stream);
       return await compareTables({
         source: (work) => there.look(work),
         rowsNow: (keys) => there.rowsOfKeys(keys),
@@ -189,6 +192,12 @@ function destinationStream(stream: ConnectionStreamWork): DestinationStream {
     mode,
     primaryKey,
   };
+}
+
+function resting(stream: ConnectionStreamWork): PipelineError {
+  const label = streamLabel(stream);
+  const message = `stream ${label}: it is not delivered now: its connection waits for its next job`;
+  return new PipelineError('VFY_NOT_REACHED', message, { details: { stream: label } });
 }
 
 function unsupported(stream: ConnectionStreamWork, what: string): PipelineError {

@@ -33,17 +33,16 @@ import { tableOf } from './table-statements.ts';
 export const openDestinationTable: OpenDestinationTable = async (options) => {
   const target = parseConfig(options.config);
   const label = streamLabel(options.stream.stream);
-  const refuse = (why: string): PipelineError =>
-    new PipelineError('VFY_UNSUPPORTED', `stream ${label}: ${why}`, { details: { stream: label } });
-  if (target.normalization !== 'typed') {
-    throw refuse('raw and normalized tables are not compared');
-  }
+  if (target.normalization !== 'typed') return null;
   const { schema, final } = streamTables(target, options.stream);
   const name = { schema, table: final as string };
   const sessions = new Sessions(target, 1);
   try {
     const table = await sessions.use((client) => readTable(client, name.schema, name.table));
-    if (table === null) throw refuse(`there is no table ${tableOf(name)} in the destination`);
+    if (table === null) {
+      const message = `stream ${label}: there is no table ${tableOf(name)} in the destination`;
+      throw new PipelineError('VFY_UNSUPPORTED', message, { details: { stream: label } });
+    }
     const { connectionId, topic, compared, epoch } = options;
     const stored = selectPartitions(target.schema, connectionId, topic);
     return new PostgresCopy(target, sessions, stored, (since) =>

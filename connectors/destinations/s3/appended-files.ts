@@ -3,15 +3,21 @@ import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { asyncBufferFromFile, parquetMetadataAsync, parquetReadObjects } from 'hyparquet';
 import { PipelineError } from '../../../core/errors/pipeline-error.ts';
-import { eventIdentity, type AppendedRow, type OpenAppendedCopy } from '../../spi/comparison.ts';
-import type { PartitionTarget } from '../../spi/destination.ts';
+import {
+  eventIdentity,
+  type AppendedRow,
+  type KeptEvents,
+  type OpenAppendedCopy,
+} from '../../spi/comparison.ts';
+import type { DestinationMode, PartitionTarget } from '../../spi/destination.ts';
 import { ClaimChain } from './claim-chain.ts';
 import { DECOMPRESSORS } from './codecs.ts';
+import { GenerationChain, generationPlace } from './generation-chain.ts';
 import { controlPrefix, rowIdHash, streamPrefix } from './object-key.ts';
 import type { ObjectStore } from './object-store.ts';
 import { openStore } from './open-store.ts';
 import { RowIds } from './row-group.ts';
-import { readSettings } from './settings.ts';
+import { readSettings, type S3Settings } from './settings.ts';
 
 const COLUMNS = [
   '_airbyte_ab_id',
@@ -29,7 +35,8 @@ interface FileRow {
   readonly _ab_cdc_deleted_at: unknown;
 }
 
-/** The Parquet files of a stream as any reader of its folder finds them, to be compared with the topic. */
+/** The Parquet files of a stream, to be compared with the topic: as any reader of its folder finds them,
+ * or those that the newest generations name. */
 export const openAppendedFiles: OpenAppendedCopy = async (options) => {
   const { stream, topic, partitions, connectionId } = options;
   const settings = readSettings(options.config);
@@ -45,19 +52,15 @@ export const openAppendedFiles: OpenAppendedCopy = async (options) => {
     }
     return { partition: -1, offset: 0 };
   };
+  const chosen =
+    stream.mode === 'append'
+      ? () => claimedFiles(store, settings, connectionId, partitions.map(target))
+      : () => publishedFiles(store, settings, connectionId, partitions.map(target));
   return {
+    keeps: KEPT[stream.mode],
     async look(work) {
-      const ends = new Map<number, number>();
-      for (const partition of partitions) {
-        const chain = new ClaimChain(
-          store,
-          controlPrefix(settings, connectionId, target(partition)),
-        );
-        const { tail, finished } = await chain.load();
-        ends.set(partition, tail === null ? 0 : finished ? tail.end : tail.first);
-      }
-      const prefix = streamPrefix(settings, target(0));
-      return work({ ends, rows: () => rowsOf(store, prefix, folder, partitionOf) });
+      const { ends, keys } = await chosen();
+      return work({ ends, rows: () => rowsOf(store, keys, folder, partitionOf) });
     },
     async close() {
       store.close();
@@ -66,15 +69,72 @@ export const openAppendedFiles: OpenAppendedCopy = async (options) => {
   };
 };
 
+const KEPT: Record<DestinationMode, KeptEvents> = {
+  append: 'every',
+  append_dedup: 'newest',
+  overwrite: 'generation',
+};
+
+interface ChosenFiles {
+  readonly ends: ReadonlyMap<number, number>;
+  keys(): AsyncIterable<string>;
+}
+
+async function claimedFiles(
+  store: ObjectStore,
+  settings: S3Settings,
+  connectionId: string,
+  targets: readonly PartitionTarget[],
+): Promise<ChosenFiles> {
+  const ends = new Map<number, number>();
+  for (const target of targets) {
+    const chain = new ClaimChain(store, controlPrefix(settings, connectionId, target));
+    const { tail, finished } = await chain.load();
+    ends.set(target.partition, tail === null ? 0 : finished ? tail.end : tail.first);
+  }
+  const [first] = targets;
+  const prefix = first === undefined ? null : streamPrefix(settings, first);
+  return {
+    ends,
+    async *keys() {
+      if (prefix === null) return;
+      for await (const key of store.list(prefix)) if (key.endsWith('.parquet')) yield key;
+    },
+  };
+}
+
+async function publishedFiles(
+  store: ObjectStore,
+  settings: S3Settings,
+  connectionId: string,
+  targets: readonly PartitionTarget[],
+): Promise<ChosenFiles> {
+  const ends = new Map<number, number>();
+  const keys: string[] = [];
+  for (const target of targets) {
+    const newest = await new GenerationChain(
+      store,
+      generationPlace(settings, connectionId, target),
+    ).load();
+    ends.set(target.partition, newest?.offsets.next ?? 0);
+    keys.push(...(newest?.files ?? []).map(({ key }) => key));
+  }
+  return {
+    ends,
+    async *keys() {
+      yield* keys;
+    },
+  };
+}
+
 async function* rowsOf(
   store: ObjectStore,
-  prefix: string,
+  keys: () => AsyncIterable<string>,
   folder: string,
   partitionOf: (id: string) => Pick<AppendedRow, 'partition' | 'offset'>,
 ): AsyncGenerator<AppendedRow[]> {
   const path = join(folder, 'file.parquet');
-  for await (const key of store.list(prefix)) {
-    if (!key.endsWith('.parquet')) continue;
+  for await (const key of keys()) {
     if (!(await store.download(key, path))) continue;
     for await (const rows of rowGroups(key, path)) {
       yield rows.map((row) => ({

@@ -3,8 +3,9 @@ import { PipelineError } from '../../../core/errors/pipeline-error.ts';
 import { streamLabel } from '../../../schemas/catalog/stream-id.ts';
 import type { PartitionTarget } from '../../spi/destination.ts';
 import type { FileColumn } from './file-columns.ts';
-import { offsetText } from './object-key.ts';
+import { offsetText, ownerMark, streamFolder } from './object-key.ts';
 import type { ObjectStore } from './object-store.ts';
+import type { S3Settings } from './settings.ts';
 
 /**
  * The generations of one partition: what the deduped and the overwritten Parquet rest on.
@@ -67,6 +68,16 @@ export interface GenerationPlace {
   readonly target: PartitionTarget;
   /** Folder of the manifests and of the files they name, with a slash behind. */
   readonly folder: string;
+}
+
+export function generationPlace(
+  settings: S3Settings,
+  connectionId: string,
+  target: PartitionTarget,
+): GenerationPlace {
+  const mark = ownerMark(connectionId, target);
+  const folder = `${streamFolder(settings, target)}_generations/${mark}/`;
+  return { connectionId, target, folder };
 }
 
 interface Link {

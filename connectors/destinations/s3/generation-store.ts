@@ -6,6 +6,7 @@ import {
   GenerationChain,
   generationFileName,
   generationOf,
+  generationPlace,
   type Generation,
   type GenerationContent,
   type GenerationFile,
@@ -43,8 +44,7 @@ export class GenerationStore {
     this.context = context;
     this.mark = ownerMark(connectionId, target);
     this.folder = streamFolder(settings, target);
-    const place = { connectionId, target, folder: `${this.folder}_generations/${this.mark}/` };
-    this.chain = new GenerationChain(store, place);
+    this.chain = new GenerationChain(store, generationPlace(settings, connectionId, target));
   }
 
   get newest(): Generation | null {
