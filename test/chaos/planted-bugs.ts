@@ -118,8 +118,15 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     // A batch rests inside its transaction for a moment, and is ended there.
     faults: [],
     failpoint: 'destination.postgres.before_apply=delay(100)',
-    sql: `select pg_terminate_backend(pid) from pg_stat_activity
-      where datname = 'postgres' and state = 'idle in transaction' and pid <> pg_backend_pid()`,
+    // Ends the first one that is seen inside a transaction.
+    sql: `do $$ begin
+      for i in 1..4000 loop
+        perform pg_stat_clear_snapshot();
+        perform pg_terminate_backend(pid) from pg_stat_activity
+          where datname = 'postgres' and state = 'idle in transaction' and pid <> pg_backend_pid();
+        exit when found;
+        perform pg_sleep(0.001);
+      end loop; end $$`,
     shows: ['lost', 'unequal'],
   },
   {
