@@ -30,13 +30,14 @@ export class HistoryRows {
     own.write(change, stamp, isDelete);
     own.text(hashColumn, flat?.hash);
     own.text('_airbyte_unique_key', flat?.uniqueKey);
-    const at = change.tsUs === 0 ? '' : instantText(change.tsUs);
-    const emittedAt = instantText(stamp.emittedAtMs * 1000);
-    const key = flat?.uniqueKey ?? '';
-    const parts = [key, at, emittedAt, String(change.lsn), at, isDelete ? at : ''];
-    own.text(HISTORY_NAMES.version, hashId(parts));
-    if (change.tsUs === 0) own.at(HISTORY_NAMES.from).null();
-    else writeMicros(own.at(HISTORY_NAMES.from), change.tsUs);
+    const emittedUs = stamp.emittedAtMs * 1000;
+    // Not every source tells the time of a change.
+    const fromUs = change.tsUs === 0 ? emittedUs : change.tsUs;
+    const changedAt = change.tsUs === 0 ? '' : instantText(change.tsUs);
+    const cdc = [String(change.lsn), changedAt, isDelete ? changedAt : ''];
+    const times = [instantText(fromUs), instantText(emittedUs)];
+    own.text(HISTORY_NAMES.version, hashId([flat?.uniqueKey ?? '', ...times, ...cdc]));
+    writeMicros(own.at(HISTORY_NAMES.from), fromUs);
     own.at(HISTORY_NAMES.until).null();
     own.at(HISTORY_NAMES.active).int4Cell(0);
   }

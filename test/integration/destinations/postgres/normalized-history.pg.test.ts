@@ -158,6 +158,22 @@ describe('the history of classic rows', () => {
     expect(await target.rows('SELECT * FROM customers')).toEqual([]);
   });
 
+  it('begins versions when they were written where the source tells no time', async () => {
+    await using target = await newTarget(server, WITH_SCD);
+    const log = new EventLog(target.schemas, deduped('customers'), CUSTOMERS);
+    for (const name of ['a', 'b']) log.update({ ...ACME, name }, { tsUs: 0n });
+    await writeLog(target, log);
+    expect(
+      await target.rows(
+        `SELECT name, _airbyte_start_at = _airbyte_emitted_at AS written, _airbyte_end_at IS NULL AS is_open
+         FROM customers_scd ORDER BY name`,
+      ),
+    ).toEqual([
+      { name: 'a', written: true, is_open: false },
+      { name: 'b', written: true, is_open: true },
+    ]);
+  });
+
   it('is not mixed with a table of somebody else, and begins when it is switched on', async () => {
     await using target = await newTarget(server, { config: { normalization: 'classic' } });
     const log = new EventLog(target.schemas, deduped('customers'), CUSTOMERS);
