@@ -8,6 +8,7 @@ import { PayloadEvents } from './payload-events.ts';
 import { placeOfText, placeText, type CaptureState, type Mark } from './position.ts';
 import { PreparedTransaction } from './prepared-transaction.ts';
 import { rowFormatOf, type RowFormat } from './row-formats.ts';
+import type { SchemaHistory } from './schema-history.ts';
 import { StatementEffects } from './statement-effects.ts';
 import { LogPlace } from './log-place.ts';
 import { xaDecision } from './statements.ts';
@@ -24,6 +25,7 @@ export interface BinlogStreamOptions {
   readonly state: CaptureState;
   readonly outbox: Outbox<Mark>;
   readonly writer: ChangeWriter;
+  readonly history: SchemaHistory;
   /** Makes a new shape of a table ready; the session is held until it is done. */
   readonly compile: (table: KnownTable) => void;
   /** Reads the rows of the XA transaction that was prepared at a place, then calls `preparedIsOver`;
@@ -177,6 +179,9 @@ export class BinlogStream {
       this.undecided = true;
     } else if (!this.options.replay.delivered) {
       this.statements.apply(event, this.begun, this.options.replay.skipping);
+      if (!this.begun && this.options.history.ran(event, this.place.end)) {
+        this.tables.forgetDescriptions();
+      }
       if (!this.begun) this.commit();
     } else if (!this.begun) this.commit();
   }

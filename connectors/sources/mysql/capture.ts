@@ -19,6 +19,7 @@ import { logStatus, type ServerTraits } from './server.ts';
 import { connect, type SideSession } from './session.ts';
 import { compileLoggedShape } from './shapes.ts';
 import { readWindow } from './log-window.ts';
+import { SchemaHistory } from './schema-history.ts';
 import { Snapshot } from './snapshot.ts';
 import type { KnownTable } from './tables.ts';
 import { TransactionReplay } from './transaction-replay.ts';
@@ -52,6 +53,7 @@ export class Capture {
   private readonly parts: CaptureParts;
   private readonly writer: EventWriter;
   private readonly charsets: Charsets;
+  private readonly history: SchemaHistory;
   private readonly failed: (error: PipelineError) => void;
   private stream: BinlogStream | null = null;
   private session: BinlogSession | null = null;
@@ -67,6 +69,7 @@ export class Capture {
     this.failed = failed;
     this.writer = new EventWriter(parts.outbox, parts.open.maxRecordBytes, parts.state.epoch);
     this.charsets = new Charsets(parts.sql);
+    this.history = new SchemaHistory({ ...parts, sourceId: parts.open.sourceId });
     this.handed = parts.start?.position ?? 0n;
   }
 
@@ -98,6 +101,7 @@ export class Capture {
         readWindow({
           ...parts,
           sourceId: parts.open.sourceId,
+          history: this.history,
           streams: lanes.map(({ stream }) => stream),
           base,
           from,
@@ -133,6 +137,7 @@ export class Capture {
       state,
       outbox,
       writer: this.writer,
+      history: this.history,
       compile: (table) => this.errand(() => this.compile(table)),
       readPrepared: (place, xid) => this.readPrepared(stream, place, xid),
     });
@@ -262,8 +267,10 @@ export class Capture {
     table: KnownTable,
     storedKey: readonly string[] | undefined,
   ): Promise<SchemaIds> {
-    const { sql, open } = this.parts;
-    return compileLoggedShape(table, storedKey, sql, this.charsets, open.registerSchema);
+    const { charsets, history, parts } = this;
+    const { sql, open } = parts;
+    const register = open.registerSchema;
+    return compileLoggedShape(table, storedKey, { sql, charsets, history, register });
   }
 
   private async compile(table: KnownTable): Promise<void> {
@@ -273,7 +280,8 @@ export class Capture {
     const mark = state.mark(lane.label);
     try {
       const ids = await this.compileShape(table, mark?.key);
-      if (mark !== undefined) state.setMark(lane.label, { ...mark, ids });
+      const now = state.mark(lane.label);
+      if (now !== undefined) state.setMark(lane.label, { ...now, ids });
     } catch (error) {
       const failure = toPipelineError(error);
       if (!stopsStreamOnly(failure)) throw failure;

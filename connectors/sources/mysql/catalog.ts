@@ -13,6 +13,9 @@ export interface ColumnFacts {
   readonly length: number;
   /** Null for binary strings and everything that is no text. */
   readonly charset: string | null;
+  readonly nullable: boolean;
+  /** Of an ENUM or SET; none for any other. */
+  readonly members: readonly string[];
 }
 
 /** How the primary key's index holds a column. */
@@ -52,7 +55,18 @@ function columnOf(row: Row): ColumnFacts {
     fsp: Number(row['fsp'] ?? 0),
     length: Number(row['bytes'] ?? 0),
     charset: row['charset'] ?? null,
+    nullable: row['nullable'] === 'YES',
+    members: /^(enum|set)$/.test(dataType) ? membersOf(String(row['column_type'])) : [],
   };
+}
+
+const ESCAPES: Readonly<Record<string, string>> = { '\\0': '\0', '\\n': '\n', '\\r': '\r' };
+
+/** As the catalog prints them: `enum('a','b,c','d''e')`. */
+function membersOf(columnType: string): string[] {
+  return [...columnType.matchAll(/'((?:[^'\\]|''|\\[\s\S])*)'/g)].map(([, text = '']) =>
+    text.replaceAll(/''|\\[\s\S]/g, (pair) => ESCAPES[pair] ?? (pair[1] as string)),
+  );
 }
 
 type Asked = Pick<SideSession, 'query'>;
@@ -69,7 +83,8 @@ async function read(sql: Asked, database: string, only: string): Promise<TableFa
   const columns = await sql.query(
     `SELECT TABLE_NAME AS table_name, COLUMN_NAME AS column_name, DATA_TYPE AS data_type,
        COLUMN_TYPE AS column_type, NUMERIC_PRECISION AS num_precision, NUMERIC_SCALE AS num_scale,
-       DATETIME_PRECISION AS fsp, CHARACTER_OCTET_LENGTH AS bytes, CHARACTER_SET_NAME AS charset
+       DATETIME_PRECISION AS fsp, CHARACTER_OCTET_LENGTH AS bytes, CHARACTER_SET_NAME AS charset,
+       IS_NULLABLE AS nullable
      FROM information_schema.COLUMNS WHERE ${where} ORDER BY TABLE_NAME, ORDINAL_POSITION`,
   );
   const keys = await sql.query(

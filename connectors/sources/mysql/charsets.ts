@@ -72,7 +72,18 @@ export class Charsets {
   /** Null for one that we cannot read exactly. */
   async ofCollation(id: number): Promise<Charset | null> {
     this.names ??= await this.load();
-    const found = this.names.get(id);
+    return this.prepared(this.names.get(id));
+  }
+
+  /** Null for one that we cannot read exactly. */
+  async named(name: string): Promise<Charset | null> {
+    this.names ??= await this.load();
+    return this.prepared([...this.names.values()].find((each) => each.name === name));
+  }
+
+  private async prepared(
+    found: { name: string; bytes: number } | undefined,
+  ): Promise<Charset | null> {
     if (found === undefined) return null;
     const known = this.ready.get(found.name);
     if (known !== undefined) return known;

@@ -213,6 +213,11 @@ function warnOfServer(server: ServerFacts, found: Findings): void {
       `binlog_row_image is ${variables['binlog_row_image']}: a change of a key stops its stream, and cells that did not change are not sent; run: SET GLOBAL binlog_row_image = 'FULL'`,
     );
   }
+  if (!serverTraits(server).namesColumns) {
+    found.warnings.push(
+      `binlog_row_metadata is ${variables['binlog_row_metadata']}: the log does not name columns, and a table that is changed twice while Headrace is behind stops; run: SET GLOBAL binlog_row_metadata = 'FULL'`,
+    );
+  }
   if (variables['sync_binlog'] !== '1') {
     found.warnings.push(
       'after a crash of the machine the log may lack commits; run: SET GLOBAL sync_binlog = 1',

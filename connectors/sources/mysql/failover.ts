@@ -104,9 +104,15 @@ export function marksOnNewServer(
       const mark = withoutParts(stored);
       const passed = placeOfText(mark.from) <= position;
       if (mark.stopped !== undefined || (mark.done && passed)) {
-        return [label, { ...mark, from: start }];
+        const shape = mark.shapes?.findLast(({ since }) => placeOfText(since) <= position);
+        const shapes = shape === undefined ? {} : { shapes: [{ ...shape, since: start }] };
+        return [label, { ...mark, ...shapes, from: start }];
       }
-      return [label, { ...mark, from: start, done: false, partial: true as const }];
+      return [label, { from: start, done: false, partial: true as const, ...copyOf(mark) }];
     }),
   );
+}
+
+function copyOf({ copy }: StreamMark): Pick<StreamMark, 'copy'> {
+  return copy === undefined ? {} : { copy };
 }

@@ -8,6 +8,7 @@ import { BinlogStream } from './binlog-stream.ts';
 import type { MysqlSourceConfig } from './config.ts';
 import { GtidSet } from './gtid-set.ts';
 import { CaptureState, fileName, type Mark } from './position.ts';
+import type { SchemaHistory } from './schema-history.ts';
 import { connect } from './session.ts';
 import type { KnownTable } from './tables.ts';
 import { TouchedRows } from './touched-rows.ts';
@@ -19,6 +20,7 @@ export interface LogWindow {
   readonly sourceId: string;
   readonly streams: readonly StreamId[];
   readonly checksums: boolean;
+  readonly history: SchemaHistory;
   readonly base: string;
   readonly from: bigint;
   readonly to: bigint;
@@ -70,6 +72,7 @@ class WindowReader {
     this.stream = new BinlogStream({
       mariadb: false,
       checksums: window.checksums,
+      history: window.history,
       position: window.from,
       replay: new TransactionReplay({
         position: window.from,

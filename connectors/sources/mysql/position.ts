@@ -5,6 +5,7 @@ import type { SchemaIds, SourceState } from '../../spi/source.ts';
 import type { CopiedPart } from './copied-parts.ts';
 import type { GtidSet } from './gtid-set.ts';
 import type { ElsewhereMark, ReadElsewhere } from './read-elsewhere.ts';
+import type { KnownShape } from './schema-history.ts';
 
 /**
  * A place in the log: the number of its file and the offset in it, as one 64-bit number, so that it
@@ -59,6 +60,8 @@ export interface StreamMark extends CommonMark {
   readonly parts?: readonly CopiedPart[];
   /** Of an unfinished copy: rows that are committed. */
   readonly rows?: number;
+  /** Where the log does not name the columns (binlog_row_metadata): what they are, oldest first. */
+  readonly shapes?: readonly KnownShape[];
 }
 
 /** The log has passed all of its views, or they mean nothing any more. */
@@ -123,7 +126,19 @@ export class CaptureState extends StreamStates<StreamMark> {
     this.prepared = new Map(options.prepared);
   }
 
+  /** What the streams' marks say of shapes may be ahead of the position: of those before it only the last
+   * is needed. */
+  private forgetShapesBefore(position: string): void {
+    for (const { label } of this.lanes) {
+      const mark = this.mark(label);
+      if (mark?.shapes === undefined || mark.shapes.length < 2) continue;
+      const first = mark.shapes.findLastIndex(({ since }) => since <= position);
+      if (first > 0) this.setMark(label, { ...mark, shapes: mark.shapes.slice(first) });
+    }
+  }
+
   at(mark: PositionMark): SourceState {
+    this.forgetShapesBefore(placeText(mark.position));
     const elsewhere = this.elsewhere?.mark ?? null;
     const details: MysqlDetails = {
       server: this.server,

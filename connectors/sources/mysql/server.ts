@@ -66,6 +66,8 @@ export interface ServerTraits {
   readonly gtids: boolean;
   /** Whether events end with a checksum. */
   readonly checksums: boolean;
+  /** Whether the log names the columns of tables (binlog_row_metadata = FULL). */
+  readonly namesColumns: boolean;
 }
 
 export function serverTraits({ mariadb, variables }: ServerFacts): ServerTraits {
@@ -73,6 +75,7 @@ export function serverTraits({ mariadb, variables }: ServerFacts): ServerTraits 
     mariadb,
     gtids: variables['gtid_mode'] === 'ON',
     checksums: variables['binlog_checksum'] === 'CRC32',
+    namesColumns: variables['binlog_row_metadata'] === 'FULL',
   };
 }
 
@@ -108,17 +111,13 @@ export function missingSettings(server: ServerFacts): string[] {
   if (variables['log_bin'] !== 'ON') {
     return ['log_bin is OFF; start the server with --log-bin'];
   }
-  const wanted: readonly (readonly [name: string, value: string])[] = [
-    ['binlog_format', 'ROW'],
-    ['binlog_row_metadata', 'FULL'],
-  ];
-  for (const [name, value] of wanted) {
-    const found = variables[name];
-    if (found === value || (found === undefined && name === 'binlog_format')) continue;
+  const { binlog_format: format, binlog_row_metadata: metadata } = variables;
+  if (format !== undefined && format !== 'ROW') {
+    missing.push(`binlog_format is ${format}; run: SET GLOBAL binlog_format = 'ROW'`);
+  }
+  if (metadata === undefined) {
     missing.push(
-      found === undefined
-        ? `${name} is unknown to this server; MySQL 8.0.1 or MariaDB 10.5 is needed`
-        : `${name} is ${found}; run: SET GLOBAL ${name} = '${value}'`,
+      'binlog_row_metadata is unknown to this server; MySQL 8.0.1 or MariaDB 10.5 is needed',
     );
   }
   return missing;

@@ -4,7 +4,7 @@ import { stopsStreamOnly, type EventWriter, type StreamLane } from '../../captur
 import type { Outbox } from '../../capture/outbox.ts';
 import type { RowCodec } from '../../capture/row-codec.ts';
 import type { SourceOpenOptions } from '../../spi/source.ts';
-import { isTransactional, streamGone, tablesNamed } from './catalog.ts';
+import { isTransactional, streamGone, tablesNamed, type TableFacts } from './catalog.ts';
 import type { CellPlan } from './column-types.ts';
 import type { MysqlSourceConfig } from './config.ts';
 import { consistentView, type ConsistentView, type ViewRequest } from './consistent-view.ts';
@@ -18,6 +18,7 @@ import {
   type StreamMark,
 } from './position.ts';
 import { RowQuery } from './row-query.ts';
+import { shapeOfTable } from './schema-history.ts';
 import { quoteIdentifier, type SideSession } from './session.ts';
 import { compileTextShape } from './shapes.ts';
 import { forgetNoDays } from './text-rows.ts';
@@ -31,6 +32,8 @@ export interface SnapshotPlan {
   readonly mariadb: boolean;
   /** Whether every transaction of the server has an id (gtid_mode = ON). */
   readonly gtids: boolean;
+  /** Whether the log names the columns of tables. */
+  readonly namesColumns: boolean;
   readonly readWindow: ViewRequest['readWindow'];
   readonly open: SourceOpenOptions;
   readonly sql: SideSession;
@@ -53,7 +56,7 @@ interface Copy {
   readonly plans: readonly CellPlan[];
   readonly progress: CopyProgress;
   /** What is stored of the table besides. */
-  readonly mark: Pick<StreamMark, 'key' | 'ids'>;
+  readonly mark: Pick<StreamMark, 'key' | 'ids' | 'shapes'>;
 }
 
 /**
@@ -67,6 +70,8 @@ export class Snapshot {
   private readonly keyText = new KeyText();
   private reader: RowQuery | null = null;
   private view: ConsistentView | null = null;
+  /** The tables before the view was started. */
+  private tables: ReadonlyMap<string, TableFacts> = new Map();
   private position = 0n;
   private transactionStarted = 0;
   private cancelled = false;
@@ -85,9 +90,11 @@ export class Snapshot {
     const { plan } = this;
     try {
       plan.say('waiting for a consistent view');
+      const streams = lanes.map((lane) => lane.stream);
+      this.tables = await tablesNamed(plan.sql, streams);
       const view = await consistentView({
         ...plan,
-        streams: lanes.map((lane) => lane.stream),
+        streams,
         cancelled: () => this.cancelled,
       });
       this.view = view;
@@ -158,12 +165,41 @@ export class Snapshot {
     plan.state.setPhase(lane.label, 'snapshot', table.rowsEstimate);
     const progress = new CopyProgress(table, codec, ids, plan.state.mark(lane.label));
     this.begin(lane, codec, progress);
-    const mark = { key: table.key, ids };
+    const mark = { key: table.key, ids, ...this.shapesOf(lane, table, progress) };
     await this.copyRows(lane, { codec, plans, progress, mark });
+    await this.refuseChanged(lane, table);
     if (this.committing !== null) await this.committing;
     plan.state.setMark(lane.label, { ...this.mark(true), ...mark, ...progress.doneMark() });
     plan.state.setPhase(lane.label, 'streaming');
     await this.commit();
+  }
+
+  /** What the log will not say of the table, from the view's place on. */
+  private shapesOf(
+    lane: StreamLane,
+    table: TableFacts,
+    { resumed }: CopyProgress,
+  ): Pick<StreamMark, 'shapes'> {
+    const { plan, view } = this;
+    if (plan.namesColumns) return {};
+    const known = resumed ? plan.state.mark(lane.label)?.shapes : undefined;
+    if (known !== undefined) return { shapes: known };
+    return { shapes: [shapeOfTable(table, placeText((view as ConsistentView).place))] };
+  }
+
+  /** Since its first row was read the view keeps the table from being changed: as it is now, it was then.
+   * As it was before the view, it was at the view's place. */
+  private async refuseChanged(lane: StreamLane, table: TableFacts): Promise<void> {
+    if (this.plan.namesColumns) return;
+    const shape = (facts: TableFacts | undefined): string =>
+      JSON.stringify([facts?.columns, facts?.key]);
+    const after = (await tablesNamed(this.plan.sql, [lane.stream])).get(lane.label);
+    const before = this.tables.get(lane.label);
+    if (shape(before) === shape(table) && shape(after) === shape(table)) return;
+    throw new PipelineError(
+      'SRC_CONNECTION_LOST',
+      `table ${lane.label} was changed while its copy began; it is copied again`,
+    );
   }
 
   /** What an earlier copy left is emptied first, unless this one goes on from it. */

@@ -107,8 +107,29 @@ export function mayChangeRows(
   database: string,
   stream: { readonly namespace: string; readonly name: string },
 ): boolean {
-  if (!CHANGES_ROWS.test(statement)) return false;
+  return CHANGES_ROWS.test(statement) && names(statement, database, stream);
+}
+
+const CHANGES_SHAPE =
+  /^(ALTER|CREATE|DROP|RENAME)\b(?!\s+(USER|ROLE|SERVER|FUNCTION|PROCEDURE|EVENT)\b)/i;
+
+/** Whether a logged statement may have changed the columns or the key of this table, or of any. Which
+ * tables it names is not parsed: one too many costs a look at the catalog. */
+export function mayChangeShape(
+  statement: string,
+  database: string | null,
+  stream: { readonly namespace: string; readonly name: string } | null,
+): boolean {
+  if (!CHANGES_SHAPE.test(statement)) return false;
+  return stream === null || names(statement, database ?? '', stream);
+}
+
+function names(
+  statement: string,
+  database: string,
+  stream: { readonly namespace: string; readonly name: string },
+): boolean {
   const text = statement.toLowerCase();
-  if (!text.includes(stream.name.toLowerCase())) return false;
+  if (!text.includes(stream.name.replaceAll('`', '``').toLowerCase())) return false;
   return database === stream.namespace || text.includes(stream.namespace.toLowerCase());
 }

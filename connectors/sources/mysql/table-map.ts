@@ -39,6 +39,7 @@ export interface WireColumn {
   unsigned: boolean;
   /** Id of the collation; 0 where none is told. */
   collation: number;
+  nullable: boolean;
   /** Members of an ENUM or SET, in the bytes of its character set. */
   members: readonly Buffer[];
 }
@@ -52,6 +53,8 @@ export interface TableMap {
   readonly key: readonly number[];
   /** Whether the server writes names, signs and character sets (binlog_row_metadata = FULL). */
   readonly described: boolean;
+  /** Whether it writes which numbers have no sign (MySQL always, MariaDB from MINIMAL on). */
+  readonly signs: boolean;
 }
 
 const META_BYTES: Readonly<Record<number, number>> = {
@@ -108,7 +111,15 @@ function columnOf(type: number, reader: Reader): WireColumn {
     meta =
       real === WIRE.enum || real === WIRE.set ? length : length | (((kind & 0x30) ^ 0x30) << 4);
   }
-  return { type: real, meta, name: '', unsigned: false, collation: 0, members: [] };
+  return {
+    type: real,
+    meta,
+    name: '',
+    unsigned: false,
+    collation: 0,
+    nullable: false,
+    members: [],
+  };
 }
 
 const NUMERIC: ReadonlySet<number> = new Set<number>([
@@ -145,9 +156,12 @@ export function readTableMap(bytes: Buffer, pos: number, end: number, mariadb: b
   const types = reader.run(reader.length());
   reader.length();
   const columns = Array.from(types, (type) => columnOf(type, reader));
-  reader.pos += (columns.length + 7) >> 3;
-  const { key, described } = readMetadata(reader, end, columns, mariadb);
-  return { id: bytes.readUIntLE(pos, 6), database, table, columns, key, described };
+  const nulls = reader.run((columns.length + 7) >> 3);
+  columns.forEach((column, i) => {
+    column.nullable = (((nulls[i >> 3] as number) >> (i & 7)) & 1) === 1;
+  });
+  const id = bytes.readUIntLE(pos, 6);
+  return { id, database, table, columns, ...readMetadata(reader, end, columns, mariadb) };
 }
 
 function readMetadata(
@@ -155,9 +169,10 @@ function readMetadata(
   end: number,
   columns: readonly WireColumn[],
   mariadb: boolean,
-): { key: number[]; described: boolean } {
+): Pick<TableMap, 'key' | 'described' | 'signs'> {
   const key: number[] = [];
   let described = false;
+  let signs = false;
   const numeric = columns.filter((column) => NUMERIC.has(column.type));
   const character = columns.filter(
     ({ type }) => CHARACTER.has(type) || (mariadb && type === WIRE.geometry),
@@ -169,8 +184,10 @@ function readMetadata(
     const field = new Reader(reader.bytes, reader.pos);
     const stop = reader.pos + length;
     reader.pos = stop;
-    if (type === 1) readSigns(field, numeric);
-    else if (type === 2) readDefaultCollation(field, stop, character);
+    if (type === 1) {
+      signs = true;
+      readSigns(field, numeric);
+    } else if (type === 2) readDefaultCollation(field, stop, character);
     else if (type === 3) for (const column of character) column.collation = field.length();
     else if (type === 4) {
       described = true;
@@ -183,7 +200,7 @@ function readMetadata(
     } else if (type === 10) readDefaultCollation(field, stop, listed);
     else if (type === 11) for (const column of listed) column.collation = field.length();
   }
-  return { key, described };
+  return { key, described, signs };
 }
 
 function readSigns(field: Reader, numeric: readonly WireColumn[]): void {

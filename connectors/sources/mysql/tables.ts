@@ -12,6 +12,8 @@ export interface KnownTable {
   readonly map: TableMap;
   /** Null for a table that is none of ours. */
   readonly lane: StreamLane | null;
+  /** Where the transaction begins in which it was described. */
+  readonly place: bigint;
   codec: RowCodec | null;
   shape: RowShape | null;
 }
@@ -21,6 +23,7 @@ const MAX_KNOWN = 20_000;
 export class Tables {
   private readonly state: CaptureState;
   private readonly mariadb: boolean;
+  private place = 0n;
   private readonly known = new Map<number, KnownTable>();
   private readonly newest = new Map<StreamLane, KnownTable>();
   /** Streams whose snapshot already holds the transactions before a place. */
@@ -51,6 +54,7 @@ export class Tables {
 
   /** A transaction begins at `place`. */
   forgetPassedSnapshots(place: bigint): void {
+    this.place = place;
     for (const parts of this.copiedInParts.values()) parts.place = place;
     for (const [lane, from] of this.copiedUpTo) {
       if (place < from) continue;
@@ -58,6 +62,12 @@ export class Tables {
       if (!this.copiedInParts.delete(lane)) continue;
       this.state.setMark(lane.label, withoutParts(this.state.mark(lane.label) as StreamMark));
     }
+  }
+
+  /** The same description may mean other columns from now on. */
+  forgetDescriptions(): void {
+    this.known.clear();
+    this.newest.clear();
   }
 
   /** Takes a TABLE_MAP event; answers with a table whose new shape must be made ready, or null. */
@@ -75,7 +85,7 @@ export class Tables {
       this.known.set(id, before);
       return null;
     }
-    const table: KnownTable = { raw, map, lane, codec: null, shape: null };
+    const table: KnownTable = { raw, map, lane, place: this.place, codec: null, shape: null };
     this.known.set(id, table);
     if (lane === null || lane.stopped || this.due(lane) === 'none') return null;
     this.newest.set(lane, table);

@@ -242,12 +242,13 @@ export function captureSuite(
 
     it('says what is missing, with the statement that mends it', async () => {
       const config = mysqlConfig(server);
-      expect(await source.check(config)).toMatchObject({ ok: true });
-      await sql.run(`SET GLOBAL binlog_row_metadata = 'MINIMAL'`);
-      const { ok, message } = await source.check(config);
-      await sql.run(`SET GLOBAL binlog_row_metadata = 'FULL'`);
+      await sql.run(`SET GLOBAL binlog_format = 'MIXED', GLOBAL binlog_row_metadata = 'MINIMAL'`);
+      const { ok, message, warnings } = await source.check(config);
+      await sql.run(`SET GLOBAL binlog_format = 'ROW', GLOBAL binlog_row_metadata = 'FULL'`);
       expect(ok).toBe(false);
-      expect(message).toContain(`SET GLOBAL binlog_row_metadata = 'FULL'`);
+      expect(message).toContain(`SET GLOBAL binlog_format = 'ROW'`);
+      expect(warnings?.join()).toContain(`SET GLOBAL binlog_row_metadata = 'FULL'`);
+      expect(await source.check(config)).toMatchObject({ ok: true });
       const wrong = await source.check({ ...config, username: 'nobody', password: 'x' });
       expect(wrong.message).toContain('SRC_AUTH_FAILED');
     });
