@@ -71,20 +71,32 @@ export class CopyProgress {
     return this.order !== null && this.last !== null;
   }
 
+  /** Whether a row, by its key as an event's, lies before the last one that was written. */
+  isPassed(key: string): boolean {
+    return isUpTo(this.codec.schema, Buffer.from(key, 'latin1'), this.lastKey());
+  }
+
+  private lastKey(): Buffer {
+    if (this.last === null) return Buffer.alloc(0);
+    const { bytes, spans, length } = this.last;
+    return Buffer.from(this.keyText.of(this.codec, bytes, spans, length), 'latin1');
+  }
+
   /** What is stored with the rows written so far, which a view at `place` shows. */
   chunkMark(place: bigint): Pick<StreamMark, 'parts' | 'rows'> {
     const { order, last } = this;
     this.chunkRows = 0;
     this.chunkBytes = 0;
     if (order === null || last === null) return {};
-    const { bytes, spans, length } = last;
-    const key = this.keyText.of(this.codec, bytes, spans, length);
     const part: CopiedPart = {
-      upTo: order.keyOf(bytes, spans),
-      key: Buffer.from(key, 'latin1').toString('base64'),
+      upTo: order.keyOf(last.bytes, last.spans),
+      key: this.lastKey().toString('base64'),
       from: placeText(place),
     };
-    return { parts: [...this.earlier, part], rows: this.rowsBefore + this.rows };
+    return {
+      parts: [...this.earlier, part],
+      rows: this.rowsBefore + this.rows,
+    };
   }
 
   /** Whether a row, by its key as an event's, is in what earlier views gave. */

@@ -55,6 +55,8 @@ interface Copy {
   readonly codec: RowCodec;
   readonly plans: readonly CellPlan[];
   readonly progress: CopyProgress;
+  /** Rows as they were before the view's start, of those that it may show later and that were not met. */
+  readonly before: RowsBefore;
   /** What is stored of the table besides. */
   readonly mark: Pick<StreamMark, 'key' | 'ids' | 'shapes'>;
 }
@@ -165,11 +167,20 @@ export class Snapshot {
     plan.state.setPhase(lane.label, 'snapshot', table.rowsEstimate);
     const progress = new CopyProgress(table, codec, ids, plan.state.mark(lane.label));
     this.begin(lane, codec, progress);
-    const mark = { key: table.key, ids, ...this.shapesOf(lane, table, progress) };
-    await this.copyRows(lane, { codec, plans, progress, mark });
+    const mark = {
+      key: table.key,
+      ids,
+      ...this.shapesOf(lane, table, progress),
+    };
+    const before = new Map((this.view as ConsistentView).touched.get(lane.label));
+    await this.copyRows(lane, { codec, plans, progress, mark, before });
     await this.refuseChanged(lane, table);
     if (this.committing !== null) await this.committing;
-    plan.state.setMark(lane.label, { ...this.mark(true), ...mark, ...progress.doneMark() });
+    plan.state.setMark(lane.label, {
+      ...this.mark(true),
+      ...mark,
+      ...progress.doneMark(),
+    });
     plan.state.setPhase(lane.label, 'streaming');
     await this.commit();
   }
@@ -184,7 +195,9 @@ export class Snapshot {
     if (plan.namesColumns) return {};
     const known = resumed ? plan.state.mark(lane.label)?.shapes : undefined;
     if (known !== undefined) return { shapes: known };
-    return { shapes: [shapeOfTable(table, placeText((view as ConsistentView).place))] };
+    return {
+      shapes: [shapeOfTable(table, placeText((view as ConsistentView).place))],
+    };
   }
 
   /** Since its first row was read the view keeps the table from being changed: as it is now, it was then.
@@ -222,9 +235,8 @@ export class Snapshot {
 
   private async copyRows(lane: StreamLane, copy: Copy): Promise<void> {
     const { plan } = this;
-    const { codec, plans, progress } = copy;
+    const { codec, plans, progress, before } = copy;
     let rows = 0;
-    const before = new Map(this.view?.touched.get(lane.label));
     await (this.reader as RowQuery).run(progress.select, progress.cells, {
       row: (bytes, spans, length) => {
         forgetNoDays(plans, bytes, spans);
@@ -241,7 +253,21 @@ export class Snapshot {
         return this.afterChunk(lane, copy);
       },
     });
-    for (const [key, image] of before) if (!progress.isEarlier(key)) this.writeImage(lane, image);
+    this.writeGone(lane, copy, () => true);
+  }
+
+  /** Rows that the view does not show, for they were removed while it was started, belong to the copy
+   * all the same: the log tells that they are gone. */
+  private writeGone(
+    lane: StreamLane,
+    { before, progress }: Copy,
+    isPassed: (key: string) => boolean,
+  ): void {
+    for (const [key, image] of before) {
+      if (!isPassed(key)) continue;
+      before.delete(key);
+      if (!progress.isEarlier(key)) this.writeImage(lane, image);
+    }
   }
 
   /** A row that was changed while the view was started is written as it was before, so that the log's
@@ -269,12 +295,14 @@ export class Snapshot {
     this.plan.writer.settle();
   }
 
-  private afterChunk(lane: StreamLane, { progress, mark }: Copy): Promise<void> | null {
+  private afterChunk(lane: StreamLane, copy: Copy): Promise<void> | null {
     const { plan } = this;
+    const { progress, mark } = copy;
     if (this.committing !== null) return this.committing;
     const late = Date.now() - this.transactionStarted > plan.open.maxTransactionMs * COMMIT_SHARE;
     if (progress.chunkIsFull || (late && progress.canResume)) {
       const { place } = this.view as ConsistentView;
+      this.writeGone(lane, copy, (key) => progress.isPassed(key));
       plan.state.setMark(lane.label, {
         ...this.mark(false),
         ...mark,
