@@ -2,9 +2,13 @@ import { append, parquet, upsert } from './deliver.ts';
 import { api } from './api.ts';
 import { drain } from './drain.ts';
 import { lake } from './lake.ts';
+import { impact } from './impact.ts';
 import { latency } from './latency.ts';
+import { many } from './many.ts';
 import { mysqlParser } from './mysql-parser.ts';
 import { snapshot } from './snapshot.ts';
+import { startup } from './startup.ts';
+import { sustained } from './sustained.ts';
 import { topics } from './topics.ts';
 import { verify } from './verify.ts';
 
@@ -21,6 +25,10 @@ const BENCHES: Readonly<Record<string, () => Promise<Record<string, unknown>>>> 
   topics,
   verify,
   lake,
+  startup,
+  sustained,
+  impact,
+  many,
 };
 
 const name = process.argv[2] ?? '';

@@ -12,6 +12,7 @@ import {
 } from '../support/rig.ts';
 import { columnsOf, digest } from '../support/digest.ts';
 import { createOrders, writeBacklog } from './backlog.ts';
+import { plainCopy } from './physical-limits.ts';
 import {
   cpuSeconds,
   loadAverage,
@@ -71,6 +72,7 @@ async function deliver(landing: Landing): Promise<Record<string, unknown>> {
   const sourceId = await capturedBacklog(rig);
   const runs: Figures[] = [];
   for (let run = 0; run < RUNS; run++) runs.push(await timed(rig, sourceId, landing, run));
+  const copied = await plainCopy(rig.source, 'orders', CHANGES / 2);
   const of = (figure: keyof Figures): number => median(runs.map((each) => each[figure]));
   return {
     changes: CHANGES,
@@ -79,6 +81,7 @@ async function deliver(landing: Landing): Promise<Record<string, unknown>> {
     sinkCpuMicrosPerChange: round(of('sinkCpu')),
     serverCpuMicrosPerChange: round(of('serverCpu')),
     sinkPeakMB: Math.round(of('sinkPeakMB')),
+    plainCopy: copied,
     load: loadAverage(),
   };
 }

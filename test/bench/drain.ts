@@ -10,6 +10,7 @@ import {
 } from '../support/rig.ts';
 import { columnsOf, digest } from '../support/digest.ts';
 import { createOrders, writeBacklog } from './backlog.ts';
+import { recvlogical } from './physical-limits.ts';
 import { cpuSeconds, loadAverage, peakMegabytes } from './process-figures.ts';
 
 const CHANGES = Number(process.env['BENCH_CHANGES'] ?? 1_000_000);
@@ -27,6 +28,7 @@ export async function drain(): Promise<Record<string, unknown>> {
   await sync(rig, connectionId);
   await rig.processes.get('source')?.stop();
   await writeBacklog(rig.source, CHANGES);
+  const limit = await recvlogical(rig.source, 'headrace', 'headrace', CHANGES);
   const started = performance.now();
   const source = await rig.start('source');
   const sinkPid = rig.processes.get('sink')?.pid as number;
@@ -48,6 +50,9 @@ export async function drain(): Promise<Record<string, unknown>> {
     sinkCpuMicrosPerChange: micros(cpuSeconds(sinkPid) - sinkCpu),
     sourcePeakMB: Math.round(peakMegabytes(source.pid)),
     sinkPeakMB: Math.round(peakMegabytes(sinkPid)),
+    recvlogical: limit,
+    timesRecvlogical:
+      limit === null ? null : Math.round((100 * CHANGES) / seconds / limit.perSecond) / 100,
     load: loadAverage(),
   };
 }

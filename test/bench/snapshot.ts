@@ -17,6 +17,7 @@ import {
   sync,
   until,
 } from '../support/rig.ts';
+import { plainCopy } from './physical-limits.ts';
 import { cpuSeconds, loadAverage, peakMegabytes } from './process-figures.ts';
 
 /**
@@ -50,8 +51,10 @@ export async function snapshot(): Promise<Record<string, unknown>> {
     await digest(rig.target, 'flights', columns),
     await digest(rig.source, 'flights', columns),
   ];
+  const copied = await plainCopy(rig.source, 'flights', rows);
   return {
     rows,
+    plainCopy: copied,
     equal: there.rows === here.rows && there.hash === here.hash,
     capturedSeconds: Math.round(captured * 10) / 10,
     capturedRowsPerSecond: Math.round(rows / captured),

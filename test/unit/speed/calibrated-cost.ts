@@ -1,0 +1,70 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+
+/** What one event costs in a stage. */
+export interface StageCost {
+  /** CPU, as a multiple of the calibration loop's 1,000 bytes on the same machine, at the same time. */
+  readonly cpu: number;
+  /** Bytes of objects on the heap; what lies in buffers is not among them. */
+  readonly heapBytes: number;
+}
+
+setFlagsFromString('--expose-gc');
+const collect = runInNewContext('gc') as () => void;
+
+const ROUNDS = 5;
+const LEAST_MICROS = 20_000;
+const CALIBRATION = Buffer.alloc(100_000, 'calibration');
+
+/** Byte by byte as the stages work: load, mix, store. */
+function calibrate(): number {
+  let hash = 0;
+  for (let i = 0; i < CALIBRATION.length; i++) {
+    hash = Math.imul(hash ^ (CALIBRATION[i] as number), 0x01000193);
+    CALIBRATION[i] = hash & 0x7f;
+  }
+  return hash;
+}
+
+/**
+ * Stage and calibration by turns, so that whatever slows the machine slows both; of each the best
+ * round, because others can only add. `work` handles `events` events and leaves nothing behind.
+ */
+export function stageCost(events: number, work: () => void): StageCost {
+  const stageTimes = timesToFill(work);
+  const loopTimes = timesToFill(calibrate);
+  let stage = Infinity;
+  let loop = Infinity;
+  for (let round = 0; round < ROUNDS; round++) {
+    loop = Math.min(loop, cpuMicros(calibrate, loopTimes) / (CALIBRATION.length / 1000));
+    stage = Math.min(stage, cpuMicros(work, stageTimes) / events);
+  }
+  return { cpu: stage / loop, heapBytes: heapBytes(work) / events };
+}
+
+/** Calls that take long enough for the system's clock of CPU; warms up as well. */
+function timesToFill(work: () => unknown): number {
+  for (let times = 1; ; times *= 2) {
+    if (cpuMicros(work, times) * times >= LEAST_MICROS) return times;
+  }
+}
+
+/** CPU of one call, all threads: what the collector does on others is a part of the cost. */
+function cpuMicros(work: () => unknown, times: number): number {
+  const before = process.cpuUsage();
+  for (let i = 0; i < times; i++) work();
+  const { user, system } = process.cpuUsage(before);
+  return (user + system) / times;
+}
+
+/** A collection in the middle makes a round too small, so the largest counts. */
+function heapBytes(work: () => void): number {
+  let most = 0;
+  for (let round = 0; round < ROUNDS; round++) {
+    collect();
+    const before = process.memoryUsage().heapUsed;
+    work();
+    most = Math.max(most, process.memoryUsage().heapUsed - before);
+  }
+  return most;
+}
