@@ -111,7 +111,9 @@ export class KeySchema {
 
   /** Fills `spans` with [start, end) per key column. */
   decode(bytes: Buffer, start: number, spans: Int32Array): void {
-    new Scan(bytes, start + WIRE_HEADER_BYTES).cells(this.row, spans);
+    const scan = new Scan();
+    scan.begin(bytes, start + WIRE_HEADER_BYTES);
+    scan.cells(this.row, spans);
   }
 }
 
@@ -148,6 +150,8 @@ export class ChangeCursor {
   /** The commit's position in the source's log, as two 32-bit halves. */
   lsnHigh = 0;
   lsnLow = 0;
+  /** Kept: one of its own for every record would be most of what a decoder leaves to be collected. */
+  private readonly scan = new Scan();
 
   /** False for the marks: a `t` empties the stream or begins a generation, an `m` ends one. */
   get isRow(): boolean {
@@ -164,7 +168,8 @@ export class ChangeCursor {
       this.after = new Int32Array(size);
       this.before = new Int32Array(size);
     }
-    const scan = new Scan(bytes, start + WIRE_HEADER_BYTES);
+    const { scan } = this;
+    scan.begin(bytes, start + WIRE_HEADER_BYTES);
     this.hasBefore = scan.branch();
     if (this.hasBefore) scan.cells(schema.row, this.before);
     this.hasAfter = scan.branch();
@@ -223,13 +228,15 @@ export class ChangeCursor {
   }
 }
 
+const NO_BYTES = Buffer.alloc(0);
+
 class Scan {
-  readonly bytes: Buffer;
-  pos: number;
+  bytes: Buffer = NO_BYTES;
+  pos = 0;
   /** First byte of what `skip` or `length` passed last. */
   start = 0;
 
-  constructor(bytes: Buffer, pos: number) {
+  begin(bytes: Buffer, pos: number): void {
     this.bytes = bytes;
     this.pos = pos;
   }

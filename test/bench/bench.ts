@@ -6,6 +6,7 @@ import { impact } from './impact.ts';
 import { latency } from './latency.ts';
 import { many } from './many.ts';
 import { mysqlParser } from './mysql-parser.ts';
+import { path } from './path.ts';
 import { snapshot } from './snapshot.ts';
 import { startup } from './startup.ts';
 import { sustained } from './sustained.ts';
@@ -29,6 +30,7 @@ const BENCHES: Readonly<Record<string, () => Promise<Record<string, unknown>>>> 
   sustained,
   impact,
   many,
+  path,
 };
 
 const name = process.argv[2] ?? '';

