@@ -231,6 +231,15 @@ export const SETTINGS = {
     secret: false,
     description: 'Days that ended jobs and their logs are kept; 0 keeps them for ever.',
   },
+  HEADRACE_SCHEMA_LOOK_SECONDS: {
+    type: 'integer',
+    default: 60,
+    min: 1,
+    max: 86_400,
+    secret: false,
+    description:
+      'How often a source is asked for new tables, for connections that propagate fully.',
+  },
   HEADRACE_DISABLE_AFTER_FAILED_JOBS: {
     type: 'integer',
     default: 100,

@@ -356,6 +356,13 @@ export const ERROR_CODES = {
     http: 409,
     fix: 'The change of the column named cannot be carried on in the same topic: undo it, or create another source for the table, whose topics are new.',
   },
+  SCH_CHANGE_HELD: {
+    reaction: 'hold',
+    origin: 'source',
+    type: 'config_error',
+    http: 409,
+    fix: 'The source has another schema than the connection was set up with, and its nonBreakingChangesPreference is disable: make the connection active again to accept the change, or change it back at the source first.',
+  },
   SCH_UNKNOWN_ID: {
     reaction: 'hold',
     origin: 'replication',

@@ -51,7 +51,10 @@ export interface ConnectionDocument {
   readonly scheduleData?: { readonly basicSchedule?: BasicSchedule; readonly cron?: CronSchedule };
   /** Airbyte's older form, read back as it was given. */
   readonly schedule?: BasicSchedule;
+  /** A stream was stopped by a change of its table. */
   readonly breakingChange: boolean;
+  /** What the source offered when it was last asked; kept while new tables are to be followed. */
+  readonly knownStreams?: readonly { readonly namespace: string; readonly name: string }[];
   /** Whatever else a client may set and expects back (geography, resourceRequirements, ...). */
   readonly [other: string]: unknown;
 }

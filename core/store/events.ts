@@ -2,7 +2,7 @@ import type { Queryable } from './database.ts';
 import type { ConnectionDocument } from './connection-document.ts';
 import type { FailureReason, StreamStats } from './jobs.ts';
 
-export type EventKind = 'job' | 'disabled' | 'disable_warning';
+export type EventKind = 'job' | 'disabled' | 'disable_warning' | 'schema_change';
 
 export interface NewEvent {
   readonly kind: EventKind;

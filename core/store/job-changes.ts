@@ -40,7 +40,38 @@ export async function insertJob(
     `INSERT INTO headrace.attempt (job_id, number, status) VALUES ($1, 0, 'running')`,
     [job.id],
   );
+  await takeSchemaChanges(tx, job);
   return job;
+}
+
+/** Changes that were found since the job before are shown by this one. */
+async function takeSchemaChanges(tx: Queryable, { id, connectionId }: Job): Promise<void> {
+  await tx.query(
+    `WITH taken AS (
+       UPDATE headrace.schema_change SET job_id = $1
+       WHERE connection_id = $2 AND job_id IS NULL RETURNING id, namespace, name, message)
+     INSERT INTO headrace.job_log (job_id, attempt, line)
+     SELECT $1, 0, $3 || concat_ws('.', nullif(namespace, ''), name) || ': ' || message
+     FROM taken ORDER BY id`,
+    [id, connectionId, `${new Date().toISOString()} source: schema change of stream `],
+  );
+}
+
+/** Writes a line into the log of the connection's open job; answers the job, null when none is open. */
+export async function noteInOpenJob(
+  tx: Queryable,
+  connectionId: string,
+  line: string,
+): Promise<number | null> {
+  const [job] = await tx.query<{ id: number }>(
+    `WITH open AS (
+       SELECT id, attempt FROM headrace.job WHERE connection_id = $1 AND status IN ${OPEN}),
+     noted AS (
+       INSERT INTO headrace.job_log (job_id, attempt, line) SELECT id, attempt, $2 FROM open)
+     SELECT id FROM open`,
+    [connectionId, `${new Date().toISOString()} ${line}`],
+  );
+  return job?.id ?? null;
 }
 
 /** For a connection that is deleted or switched off. */
@@ -141,6 +172,10 @@ export async function pruneJobs(tx: Queryable, olderThanMs: number): Promise<num
   for (const table of ['job_log', 'attempt']) {
     await tx.query(`DELETE FROM headrace.${table} WHERE job_id = ANY($1::bigint[])`, [ids]);
   }
+  await tx.query(
+    `DELETE FROM headrace.schema_change WHERE job_id = ANY($1::bigint[]) AND NOT pending`,
+    [ids],
+  );
   await tx.query(`DELETE FROM headrace.job WHERE id = ANY($1::bigint[])`, [ids]);
   return ids.length;
 }

@@ -8,6 +8,7 @@ import { operations } from './migrations/0006-operations.ts';
 import { workspaces } from './migrations/0007-workspaces.ts';
 import { streamReplays } from './migrations/0008-stream-replays.ts';
 import { cleanupClaims } from './migrations/0009-cleanup-claims.ts';
+import { schemaChanges } from './migrations/0010-schema-changes.ts';
 
 /** In order; a migration that has been released is never edited. */
 const MIGRATIONS: readonly string[] = [
@@ -20,6 +21,7 @@ const MIGRATIONS: readonly string[] = [
   workspaces,
   streamReplays,
   cleanupClaims,
+  schemaChanges,
 ];
 
 /** Any number that is ours: processes that start together apply each migration once. */

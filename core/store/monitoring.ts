@@ -9,6 +9,8 @@ export interface MonitoredConnection {
   readonly subject: Subject;
   readonly source: SourceReport | null;
   readonly sourceAgeMs: number | null;
+  /** Of what its open or last job reads. */
+  readonly read: SourceReport | null;
   readonly delivery: ConnectionReport | null;
   readonly deliveryAgeMs: number | null;
   /** Start of the last sync that succeeded, epoch milliseconds; null when none has. */
@@ -42,11 +44,12 @@ export class Monitoring {
     return this.database.query<MonitoredConnection>(
       `SELECT ${SUBJECT} AS subject, c.created_at AS "createdAt",
          sr.report AS source, headrace.now_ms() - sr.reported_at AS "sourceAgeMs",
-         cr.report AS delivery, headrace.now_ms() - cr.reported_at AS "deliveryAgeMs",
+         jr.report AS read, cr.report AS delivery, headrace.now_ms() - cr.reported_at AS "deliveryAgeMs",
          (SELECT max(created_at) FROM headrace.job j
           WHERE j.connection_id = c.id AND j.status = 'succeeded') AS "lastSuccessAt"
        FROM ${SUBJECT_TABLES}
          LEFT JOIN headrace.report sr ON sr.unit = 'source:' || ${captureIdSql('s')}
+         LEFT JOIN headrace.report jr ON jr.unit = 'sync:' || c.id::text
          LEFT JOIN headrace.report cr ON cr.unit = 'connection:' || c.id::text
        WHERE c.status = 'active' ORDER BY c.id`,
     );

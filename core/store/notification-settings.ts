@@ -8,6 +8,8 @@ export const TRIGGERS = {
   disable_warning: 'sendOnSyncDisabledWarning',
   freshness: 'sendOnFreshness',
   retained_log: 'sendOnRetainedLog',
+  schema_change: 'sendOnConnectionUpdate',
+  schema_break: 'sendOnConnectionUpdateActionRequired',
 } as const;
 
 export type Trigger = keyof typeof TRIGGERS;
@@ -44,15 +46,17 @@ export interface Channel {
   readonly url: string;
 }
 
-/** Our own events go where failures go when nothing is said of them. */
-const LIKE_FAILURES: readonly Trigger[] = ['freshness', 'retained_log'];
+/** What needs somebody goes where failures go when nothing is said of it. */
+const LIKE_FAILURES: readonly Trigger[] = ['freshness', 'retained_log', 'schema_break'];
 
 /** Every channel that is told of an event, each once. */
 export function channelsFor(settings: NotificationSettings, trigger: Trigger): Channel[] {
   const found = [...itemChannels(settings, trigger), ...legacyChannels(settings, trigger)];
-  return found.filter(
-    (each, i) => found.findIndex((other) => isSame(each, other)) === i && each.url !== '',
-  );
+  return distinct(found).filter(({ url }) => url !== '');
+}
+
+export function distinct(channels: readonly Channel[]): Channel[] {
+  return channels.filter((each, i) => channels.findIndex((other) => isSame(each, other)) === i);
 }
 
 /** The event's own entry, and the one of failures for an event of ours that has none. */

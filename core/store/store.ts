@@ -10,6 +10,7 @@ import { migrate } from './migrate.ts';
 import { Monitoring } from './monitoring.ts';
 import { Notifications } from './notifications.ts';
 import { Operations } from './operations.ts';
+import { SchemaChanges } from './schema-changes.ts';
 import { Sealer } from './sealer.ts';
 import { Replays } from './replays.ts';
 import { WorkerStore } from './worker-store.ts';
@@ -22,6 +23,7 @@ export interface Store {
   readonly connections: Connections;
   readonly jobs: Jobs;
   readonly replays: Replays;
+  readonly schemaChanges: SchemaChanges;
   readonly cleanups: Cleanups;
   readonly tokens: AccessTokens;
   readonly audit: AuditLog;
@@ -73,6 +75,7 @@ function assemble(database: Database, sealer: Sealer): Store {
     connections: new Connections(database),
     jobs: new Jobs(database),
     replays: new Replays(database),
+    schemaChanges: new SchemaChanges(database),
     cleanups: new Cleanups(database, sealer),
     tokens: new AccessTokens(database),
     audit: new AuditLog(database),

@@ -9,8 +9,10 @@ import {
 } from './connection-document.ts';
 import type { Queryable } from './database.ts';
 import type { JobStream } from './jobs.ts';
+import { propertiesOf } from './field-transforms.ts';
 import { normalizesSql, withNormalization } from './operations.ts';
 import { withReplays } from './replays.ts';
+import { isHeldToCatalog, schemaPolicyOf } from './schema-policy.ts';
 import type { Sealer } from './sealer.ts';
 import type {
   ConnectionStreamWork,
@@ -205,6 +207,8 @@ function connectionWork(row: Row, sealer: Sealer): ConnectionWork {
       destinationName: landing.name,
       mode: modeOf(each.config.destinationSyncMode),
       primaryKey: primaryKeyOf(each),
+      properties: propertiesOf(each.stream.jsonSchema),
+      schemaPolicy: schemaPolicyOf(row.document),
     };
   });
   const config = sealer.open(row.destination.configuration);
@@ -214,8 +218,14 @@ function connectionWork(row: Row, sealer: Sealer): ConnectionWork {
     connector: row.destination.connector,
     config: row.normalizes ? withNormalization(config) : config,
     streams,
-    version: versionOf([row.destination.revision, row.normalizes, streams]),
+    version: versionOf([row.destination.revision, row.normalizes, streams.map(versionedPart)]),
   };
+}
+
+/** A catalog that only follows what is delivered anyway must not restart the delivery. */
+function versionedPart(stream: ConnectionStreamWork): object {
+  const { properties: _, schemaPolicy, ...rest } = stream;
+  return isHeldToCatalog(schemaPolicy) ? stream : rest;
 }
 
 function modeOf(word: string): ConnectionStreamWork['mode'] {

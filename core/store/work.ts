@@ -1,4 +1,6 @@
 import type { ErrorCode } from '../errors/codes.ts';
+import type { FieldTransform, JsonType } from './field-transforms.ts';
+import type { SchemaPolicy } from './schema-policy.ts';
 
 /**
  * What passes between the control plane and the workers through the store: the wanted state one way
@@ -72,6 +74,9 @@ export interface ConnectionStreamWork extends NamedStream {
   readonly mode: 'append' | 'append_dedup' | 'overwrite';
   readonly primaryKey: readonly string[];
   readonly replay?: StreamReplayWork;
+  /** Columns that the connection's catalog has, as JSON types; null when it does not say. */
+  readonly properties: Readonly<Record<string, JsonType>> | null;
+  readonly schemaPolicy: SchemaPolicy;
 }
 
 /** A connection whose destination is to be fed now. */
@@ -154,6 +159,8 @@ export interface ConnectionStreamReport extends NamedStream {
   readonly emittedBytes?: number;
   /** Commit time at the source of the newest durable change, epoch milliseconds; 0 when none. */
   readonly watermarkMs: number;
+  /** How the schema of the records that were met differs from the connection's catalog. */
+  readonly schemaChange?: readonly FieldTransform[];
   readonly error?: ReportedError;
 }
 

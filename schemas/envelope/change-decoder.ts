@@ -41,15 +41,25 @@ interface RowLayout {
   readonly widths: Uint8Array;
   readonly nullable: Uint8Array;
   readonly indexByName: ReadonlyMap<string, number>;
+  /** For each cell on the wire its place in `columns`, -1 for one that is passed over; null when all
+   * are read. */
+  readonly places: Int32Array | null;
 }
 
-function layoutOf(row: AvroRecord): RowLayout {
-  const columns = columnsOfRow(row);
+type Keeps = (column: Column) => boolean;
+
+function layoutOf(row: AvroRecord, keeps: Keeps = () => true): RowLayout {
+  const sent = columnsOfRow(row);
+  const columns = sent.filter(keeps);
   return {
     columns,
-    widths: Uint8Array.from(columns, (c) => WIDTH_OF[KIND_IN_AVRO[c.type.kind].primitive]),
+    widths: Uint8Array.from(sent, (c) => WIDTH_OF[KIND_IN_AVRO[c.type.kind].primitive]),
     nullable: Uint8Array.from(row.fields, (field) => (Array.isArray(field.type) ? 1 : 0)),
     indexByName: new Map(columns.map((column, index) => [column.name, index])),
+    places:
+      columns.length === sent.length
+        ? null
+        : Int32Array.from(sent, (column) => columns.indexOf(column)),
   };
 }
 
@@ -76,13 +86,25 @@ export class ChangeSchema {
   readonly columns: readonly Column[];
   readonly row: RowLayout;
   readonly sourceSteps: readonly SourceStep[];
+  private readonly envelope: AvroRecord;
 
-  constructor(id: number, envelope: AvroRecord) {
+  constructor(id: number, envelope: AvroRecord, keeps?: Keeps) {
     this.id = id;
-    this.row = layoutOf(rowOfEnvelope(envelope));
+    this.envelope = envelope;
+    this.row = layoutOf(rowOfEnvelope(envelope), keeps);
     this.columns = this.row.columns;
     const source = envelope.fields.find((f) => f.name === 'source')?.type as AvroRecord;
     this.sourceSteps = source.fields.map(sourceStep);
+  }
+
+  /** That of the topic whose records it describes. */
+  get namespace(): string {
+    return this.envelope.namespace;
+  }
+
+  /** The same records without the other columns: their cells are passed over. */
+  only(keeps: Keeps): ChangeSchema {
+    return this.columns.every(keeps) ? this : new ChangeSchema(this.id, this.envelope, keeps);
   }
 }
 
@@ -179,7 +201,7 @@ export class ChangeCursor {
     this.op = bytes[scan.start] as number;
     if (scan.branch()) scan.skip(VARINT);
     this.hasUnchanged = scan.branch();
-    if (this.hasUnchanged) this.markUnchanged(schema, scan);
+    if (this.hasUnchanged) this.hasUnchanged = this.markUnchanged(schema, scan);
     if (scan.pos !== end) {
       throw new PipelineError('EVT_UNDECODABLE', 'a record does not end where its schema ends', {
         details: { schemaId: schema.id, expected: end - start, found: scan.pos - start },
@@ -209,11 +231,13 @@ export class ChangeCursor {
     }
   }
 
-  private markUnchanged(schema: ChangeSchema, scan: Scan): void {
+  /** False when none of the columns that are read is among them. */
+  private markUnchanged(schema: ChangeSchema, scan: Scan): boolean {
+    let found = false;
     for (;;) {
       scan.skip(VARINT);
       let count = readLong(scan.bytes, scan.start);
-      if (count === 0) return;
+      if (count === 0) return found;
       if (count < 0) {
         count = -count;
         scan.skip(VARINT);
@@ -222,7 +246,9 @@ export class ChangeCursor {
         scan.skip(LENGTH_PREFIXED);
         const name = scan.bytes.toString('utf8', scan.start, scan.pos);
         const index = schema.row.indexByName.get(name);
-        if (index !== undefined) this.after[index * 2] = CELL_UNCHANGED;
+        if (index === undefined) continue;
+        this.after[index * 2] = CELL_UNCHANGED;
+        found = true;
       }
     }
   }
@@ -248,6 +274,7 @@ class Scan {
 
   cells(row: RowLayout, spans: Int32Array): void {
     const { widths, nullable } = row;
+    if (row.places !== null) return this.someCells(row, row.places, spans);
     for (let i = 0; i < widths.length; i++) {
       if (nullable[i] === 1 && this.bytes[this.pos++] === 0) {
         spans[i * 2] = CELL_NULL;
@@ -256,6 +283,17 @@ class Scan {
       this.skip(widths[i] as number);
       spans[i * 2] = this.start;
       spans[i * 2 + 1] = this.pos;
+    }
+  }
+
+  private someCells({ widths, nullable }: RowLayout, places: Int32Array, spans: Int32Array): void {
+    for (let i = 0; i < widths.length; i++) {
+      const place = places[i] as number;
+      const isNull = nullable[i] === 1 && this.bytes[this.pos++] === 0;
+      if (!isNull) this.skip(widths[i] as number);
+      if (place === -1) continue;
+      spans[place * 2] = isNull ? CELL_NULL : this.start;
+      if (!isNull) spans[place * 2 + 1] = this.pos;
     }
   }
 

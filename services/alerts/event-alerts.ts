@@ -2,9 +2,11 @@ import type { EventJob, StoredEvent } from '../../core/store/events.ts';
 import type { StreamStats } from '../../core/store/jobs.ts';
 import {
   channelsFor,
+  distinct,
   itemFor,
   type Channel,
   type NotificationSettings,
+  type Trigger,
 } from '../../core/store/notification-settings.ts';
 import type { NewNotification } from '../../core/store/notifications.ts';
 import { failureRule, tellsOfFailure, tellsOfRecovery } from './failure-rule.ts';
@@ -28,7 +30,40 @@ export function alertsOf(
       return toAll(channelsFor(settings, 'disabled'), disabledAlert(event, link));
     case 'disable_warning':
       return toAll(channelsFor(settings, 'disable_warning'), warningAlert(event, link));
+    case 'schema_change':
+      return schemaAlerts(event, settings, link);
   }
+}
+
+/** A connection that does not want to hear of changes hears of those that need somebody. */
+function schemaAlerts(
+  event: StoredEvent,
+  settings: NotificationSettings,
+  link: Link,
+): NewNotification[] {
+  const { outcome } = event.details;
+  const needsSomebody = outcome === 'stopped' || outcome === 'disabled';
+  if (!needsSomebody && event.subject.document['notifySchemaChanges'] === false) return [];
+  const triggers: Trigger[] = [needsSomebody ? 'schema_break' : 'schema_change'];
+  if (outcome === 'disabled') triggers.push('disabled');
+  const channels = triggers.flatMap((trigger) => channelsFor(settings, trigger));
+  return toAll(distinct(channels), schemaAlert(event, link));
+}
+
+const OUTCOME: Readonly<Record<string, string>> = {
+  propagated: 'The destination follows.',
+  ignored: 'What the connection does not know is not delivered, until its catalog is updated.',
+  disabled: 'The connection was switched off; make it active again to accept the change.',
+  stopped: 'The stream cannot go on with it; the others do.',
+};
+
+function schemaAlert({ subject, details }: StoredEvent, link: Link): Alert {
+  const { stream, message, outcome } = details;
+  return {
+    title: `The schema of ${String(stream)} changed at the source of ${subject.document.name}`,
+    lines: [ends(subject), String(message), OUTCOME[String(outcome)] ?? ''],
+    data: { event: 'schema_changed', ...subjectData(subject, link), ...details },
+  };
 }
 
 export function toAll(channels: readonly Channel[], alert: Alert): NewNotification[] {

@@ -7,7 +7,10 @@ import { PipelineError } from '../../core/errors/pipeline-error.ts';
 import type { Actor, ActorKind } from '../../core/store/actors.ts';
 import { addCall, workspaceId, type ApiContext } from './api-context.ts';
 import { changedPaths, checkConfig, maskSecrets, unmaskSecrets } from './connector-config.ts';
-import { discoveredCatalog } from './discovered-catalog.ts';
+import { discoveredCatalog } from '../../connectors/spi/discovered-catalog.ts';
+import type { DiscoveredStream } from '../../connectors/spi/source.ts';
+import type { Connection } from '../../core/store/connections.ts';
+import { catalogDiff, changeWord } from './catalog-diff.ts';
 import { Json, Text, Uuid, WorkspaceRef } from './request-body.ts';
 import { runJob } from './synchronous-job.ts';
 
@@ -220,12 +223,17 @@ interface NewActorBody extends ActorBody {
   readonly workspaceId: string;
 }
 
+const Discover = Type.Object({ sourceId: Uuid, connectionId: Type.Optional(Uuid) });
+
 export function addActorRoutes(app: FastifyInstance, context: ApiContext): void {
   new ActorCalls('source', context).addTo(app);
   new ActorCalls('destination', context).addTo(app);
-  addCall(app, 'sources/discover_schema', Type.Object({ sourceId: Uuid }), async (body) =>
-    discover(context, await context.store.actors.getLive('source', body.sourceId)),
-  );
+  addCall(app, 'sources/discover_schema', Discover, async ({ sourceId, connectionId }) => {
+    const connection =
+      connectionId === undefined ? null : await context.store.connections.get(connectionId);
+    const actor = await context.store.actors.getLive('source', sourceId);
+    return discover(context, actor, connection);
+  });
   const unsaved = Type.Object({ sourceDefinitionId: Uuid, connectionConfiguration: Json });
   addCall(app, 'scheduler/sources/discover_schema', unsaved, async (body) => {
     const { spec } = await context.connectors.sources.load(body.sourceDefinitionId.toLowerCase());
@@ -249,6 +257,7 @@ export async function actorRead(
 async function discover(
   { connectors }: ApiContext,
   actor: Pick<Actor, 'connector' | 'configuration'>,
+  connection: Connection | null = null,
 ): Promise<object> {
   const source = await connectors.sources.load(actor.connector);
   const { result, jobInfo } = await runJob('discover_schema', () =>
@@ -260,5 +269,15 @@ async function discover(
     catalog: discoveredCatalog(result),
     catalogId: randomUUID(),
     jobInfo: { ...jobInfo, logs: { logLines: warnings } },
+    ...(connection === null ? {} : differenceOf(connection, result)),
   };
+}
+
+function differenceOf(
+  { status, document }: Connection,
+  offered: readonly DiscoveredStream[],
+): object {
+  const transforms = catalogDiff(document.syncCatalog.streams, offered);
+  const breakingChange = changeWord(transforms) === 'breaking';
+  return { catalogDiff: { transforms }, breakingChange, connectionStatus: status };
 }

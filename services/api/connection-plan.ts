@@ -1,5 +1,10 @@
-import type { ConnectorSpec } from '../../connectors/spi/connector.ts';
 import type { Destination } from '../../connectors/spi/destination.ts';
+import {
+  catalogStream,
+  defaultModes,
+  isFollowed,
+  wholeCatalog,
+} from '../../connectors/spi/discovered-catalog.ts';
 import type { DiscoveredStream, Source } from '../../connectors/spi/source.ts';
 import { PipelineError } from '../../core/errors/pipeline-error.ts';
 import type { Actor } from '../../core/store/actors.ts';
@@ -12,9 +17,10 @@ import {
   type ConfiguredStream,
   type ConnectionDocument,
 } from '../../core/store/connection-document.ts';
+import { propertiesOf } from '../../core/store/field-transforms.ts';
+import { isHeldToCatalog, type SchemaPolicy } from '../../core/store/schema-policy.ts';
 import type { ApiContext } from './api-context.ts';
 import type { RequestedStream } from './connection-requests.ts';
-import { catalogStream, isFollowed, wholeCatalog } from './discovered-catalog.ts';
 import { checkKey, checkModes, cursorOf, invalidStream } from './read-modes.ts';
 
 interface Ends {
@@ -32,6 +38,7 @@ export async function planStreams(
   context: ApiContext,
   ends: Ends,
   requested: readonly RequestedStream[] | undefined,
+  policy: SchemaPolicy,
 ): Promise<ConfiguredStream[]> {
   const source = await context.connectors.sources.load(ends.source.connector);
   const discovering = source.discover(ends.source.configuration);
@@ -40,21 +47,17 @@ export async function planStreams(
     return wholeCatalog(await discovering, defaultModes(spec));
   }
   const hasLog = source.hasLog(ends.source.configuration);
+  const needs = (each: RequestedStream) =>
+    needsSource(each, hasLog) || (isHeldToCatalog(policy) && !hasColumns(each));
   const offered = await discovering.catch((error: unknown) => {
-    if (requested.some((each) => needsSource(each, hasLog))) throw error;
+    if (requested.some(needs)) throw error;
     return null;
   });
-  return requested.map((each) => complete(each, offered, hasLog));
+  return requested.map((each) => complete(each, { offered, hasLog, policy }));
 }
 
-/** Those that a stream may get without being asked for. */
-function defaultModes({
-  supportedDestinationSyncModes = ['append'],
-  appendsByDefault,
-}: ConnectorSpec): readonly string[] {
-  return supportedDestinationSyncModes.filter(
-    (mode) => mode !== 'append_dedup' || appendsByDefault !== true,
-  );
+function hasColumns({ stream }: RequestedStream): boolean {
+  return propertiesOf(stream.jsonSchema) !== null;
 }
 
 function needsSource({ stream, config }: RequestedStream, hasLog: boolean): boolean {
@@ -65,10 +68,16 @@ function needsSource({ stream, config }: RequestedStream, hasLog: boolean): bool
   return (stream.namespace ?? '') === '' || !keyKnown;
 }
 
+interface PlannedFor {
+  /** Null when the source does not answer. */
+  readonly offered: readonly DiscoveredStream[] | null;
+  readonly hasLog: boolean;
+  readonly policy: SchemaPolicy;
+}
+
 function complete(
   requested: RequestedStream,
-  offered: readonly DiscoveredStream[] | null,
-  hasLog: boolean,
+  { offered, hasLog, policy }: PlannedFor,
 ): ConfiguredStream {
   const { namespace, ...given } = requested.stream;
   const stream: CatalogStream =
@@ -82,6 +91,7 @@ function complete(
   const filled = {
     ...known,
     ...withoutEmpty(stream),
+    ...(isHeldToCatalog(policy) ? {} : wholeSchema(stream, found)),
     name: stream.name,
     // Not the client's to say: it decides who reads the stream.
     sourceDefinedCursor: hasLog,
@@ -99,6 +109,18 @@ function complete(
   return found !== null && config.selected && isReadByJob(planned)
     ? readable(planned, found)
     : planned;
+}
+
+/** Whatever a client lists, all columns are delivered: then the catalog has them all, so that only what
+ * changes later is a change. */
+function wholeSchema(
+  { jsonSchema }: CatalogStream,
+  found: DiscoveredStream | null,
+): Pick<CatalogStream, 'jsonSchema'> {
+  const now = propertiesOf(found?.jsonSchema);
+  if (found === null || now === null) return {};
+  const given = propertiesOf(jsonSchema) ?? {};
+  return { jsonSchema: { ...found.jsonSchema, ...jsonSchema, properties: { ...given, ...now } } };
 }
 
 /** With the cursor that is to be read by. */

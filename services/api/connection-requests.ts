@@ -1,5 +1,6 @@
 import Type, { type Static } from 'typebox';
 import { TIME_UNITS } from '../../core/run/schedule.ts';
+import { SCHEMA_POLICIES } from '../../core/store/schema-policy.ts';
 import { Json, Text, Uuid } from './request-body.ts';
 
 const Strings = Type.Array(Text);
@@ -50,6 +51,9 @@ const content = {
     }),
   ),
   status: Maybe(Type.Enum(['active', 'inactive', 'deprecated'])),
+  nonBreakingChangesPreference: Maybe(Type.Enum(SCHEMA_POLICIES)),
+  notifySchemaChanges: Maybe(Type.Boolean()),
+  notifySchemaChangesByEmail: Maybe(Type.Boolean()),
   /** Our own: how far the destination may be behind before someone is told. */
   freshnessObjectiveSeconds: Maybe(Type.Integer({ minimum: 1, maximum: 1_000_000_000 })),
 };
@@ -68,7 +72,7 @@ export const ConnectionSearch = Type.Object({
 export type ConnectionContent = Omit<Static<typeof ConnectionUpdate>, 'connectionId'>;
 export type RequestedStream = NonNullable<ConnectionContent['syncCatalog']>['streams'][number];
 
-/** Fields that are stored and read back as given, and change nothing. */
+/** Fields that are stored and read back as given. */
 const KEPT = [
   'geography',
   'resourceRequirements',

@@ -2,8 +2,11 @@ import type { FastifyInstance } from 'fastify';
 import Type, { type Static } from 'typebox';
 import { PipelineError } from '../../core/errors/pipeline-error.ts';
 import { selectedStreams, type ConnectionDocument } from '../../core/store/connection-document.ts';
+import type { Actor } from '../../core/store/actors.ts';
 import type { Connection } from '../../core/store/connections.ts';
 import type { Job } from '../../core/store/jobs.ts';
+import { accepted } from '../../core/store/schema-changes.ts';
+import { DEFAULT_SCHEMA_POLICY, schemaPolicyOf } from '../../core/store/schema-policy.ts';
 import { addCall, addSharedCall, workspaceId, type ApiContext } from './api-context.ts';
 import { checkStreams, planStreams } from './connection-plan.ts';
 import {
@@ -81,7 +84,8 @@ export async function createConnection(
   const landing = given(body, ['namespaceFormat', 'prefix']);
   // The schedule first: it can be refused without asking the source anything.
   scheduleOf(body, 'continuous');
-  const streams = await planStreams(context, ends, body.syncCatalog?.streams);
+  const policy = body.nonBreakingChangesPreference ?? DEFAULT_SCHEMA_POLICY;
+  const streams = await planStreams(context, ends, body.syncCatalog?.streams, policy);
   const document: ConnectionDocument = {
     name: body.name ?? `${source.name} <> ${destination.name}`,
     namespaceDefinition: body.namespaceDefinition ?? 'source',
@@ -91,6 +95,7 @@ export async function createConnection(
     breakingChange: false,
     ...keptFields(body),
     syncCatalog: { streams },
+    ...(policy === 'propagate_fully' ? await knownStreams(context, source) : {}),
   };
   refuseIdleSchedule(document);
   await checkStreams(context, ends, document);
@@ -102,6 +107,16 @@ export async function createConnection(
     document,
   });
   return connectionRead(connection);
+}
+
+/** What the source offers now: what comes later is new. */
+async function knownStreams(
+  { connectors }: ApiContext,
+  source: Actor,
+): Promise<Pick<ConnectionDocument, 'knownStreams'>> {
+  const connector = await connectors.sources.load(source.connector);
+  const offered = await connector.discover(source.configuration);
+  return { knownStreams: offered.map(({ stream }) => stream) };
 }
 
 export async function updateConnection(
@@ -118,12 +133,28 @@ export async function updateConnection(
     );
   }
   const status = body.status ?? old.status;
-  const { statusReason, ...updated } = await updatedDocument(context, old, body);
+  const { statusReason, ...updated } = await updatedDocument(
+    context,
+    await acceptedBy(context, old, body),
+    body,
+  );
   // Why it was switched off is of no interest once someone has switched it on again.
   const kept = status === 'active' || statusReason === undefined ? {} : { statusReason };
   const document = { ...updated, ...kept } as ConnectionDocument;
   await store.connections.update(old.id, { status, document });
+  await store.schemaChanges.settled(old.id, document);
   return connectionRead({ ...old, status, document });
+}
+
+/** To switch a connection on again is to accept what its source looks like now. */
+async function acceptedBy(
+  { store }: ApiContext,
+  old: Connection,
+  { status }: ConnectionContent,
+): Promise<Connection> {
+  if (status !== 'active' || old.status !== 'inactive') return old;
+  const pending = await store.schemaChanges.pending(old.id);
+  return { ...old, document: accepted(old.document, pending) };
 }
 
 async function updatedDocument(
@@ -155,13 +186,17 @@ async function updatedDocument(
     ...keptFields(body),
     operationIds,
   } as ConnectionDocument;
+  const policy = schemaPolicyOf(document);
+  const isNewlyFull =
+    policy === 'propagate_fully' && schemaPolicyOf(old.document) !== 'propagate_fully';
+  const known = isNewlyFull ? await knownStreams(context, ends.source) : {};
   if (body.syncCatalog === undefined) {
     refuseIdleSchedule(document);
     await checkStreams(context, ends, document);
-    return document;
+    return { ...document, ...known };
   }
-  const streams = await planStreams(context, ends, body.syncCatalog.streams);
-  const planned = { ...document, syncCatalog: { streams } };
+  const streams = await planStreams(context, ends, body.syncCatalog.streams, policy);
+  const planned = { ...document, ...known, syncCatalog: { streams } };
   refuseIdleSchedule(planned);
   await checkStreams(context, ends, planned);
   return planned;
@@ -178,13 +213,15 @@ export async function startSync({ store }: ApiContext, connectionId: string): Pr
 }
 
 export function connectionRead(connection: Connection): Record<string, unknown> {
+  const { knownStreams: _, ...document } = connection.document;
   return {
     connectionId: connection.id,
     workspaceId: connection.workspaceId,
     sourceId: connection.sourceId,
     destinationId: connection.destinationId,
     status: connection.status,
-    ...connection.document,
+    ...document,
+    nonBreakingChangesPreference: schemaPolicyOf(connection.document),
     createdAt: Math.floor(connection.createdAt / 1000),
   };
 }

@@ -3,7 +3,7 @@ import Type, { type Static } from 'typebox';
 import { PipelineError } from '../../core/errors/pipeline-error.ts';
 import { addCall, addSharedCall, type ApiContext } from './api-context.ts';
 import { BODY_LIMIT_BYTES, parseJson } from './http-server.ts';
-import { attemptRead, jobInfo, jobRead } from './job-shapes.ts';
+import { attemptRead, jobInfo, jobRead, schemaChangesRead } from './job-shapes.ts';
 import type { Job } from '../../core/store/jobs.ts';
 import { definition } from './definition-routes.ts';
 import { ConnectionId } from './connection-requests.ts';
@@ -125,13 +125,12 @@ async function list({ store }: ApiContext, body: Static<typeof JobList>): Promis
     limit: body.pagination?.pageSize ?? PAGE_SIZE,
     offset: body.pagination?.rowOffset ?? 0,
   });
-  const attempts = Map.groupBy(
-    await store.jobs.attempts(jobs.map((job) => job.id)),
-    (attempt) => attempt.jobId,
-  );
+  const ids = jobs.map((job) => job.id);
+  const attempts = Map.groupBy(await store.jobs.attempts(ids), (attempt) => attempt.jobId);
+  const changes = Map.groupBy(await store.schemaChanges.ofJobs(ids), ({ jobId }) => jobId);
   return {
     jobs: jobs.map((job) => ({
-      job: jobRead(job),
+      job: { ...jobRead(job), ...schemaChangesRead(changes.get(job.id) ?? []) },
       attempts: (attempts.get(job.id) ?? []).map(attemptRead),
     })),
     totalJobCount: total,

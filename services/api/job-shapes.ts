@@ -1,4 +1,9 @@
 import type { Attempt, Job, StreamStats } from '../../core/store/jobs.ts';
+import {
+  STREAM_ADDED,
+  STREAM_REMOVED,
+  type SchemaChange,
+} from '../../core/store/schema-changes.ts';
 import type { Store } from '../../core/store/store.ts';
 
 /** Lines of a log that one answer carries; what is older is counted, never left out in silence. */
@@ -19,6 +24,24 @@ export function jobRead(job: Job): object {
     ...(job.startedAt === null ? {} : { startedAt: seconds(job.startedAt) }),
     status: job.status,
   };
+}
+
+/** What changed in its streams' schemas since the job before: how many times, and Airbyte's
+ * catalogDiff. Nothing when nothing did. */
+export function schemaChangesRead(changes: readonly SchemaChange[]): object {
+  if (changes.length === 0) return {};
+  const transforms = changes.map(({ namespace, name, transforms: updateStream, message }) => ({
+    transformType: transformType(message, updateStream.length),
+    streamDescriptor: namespace === '' ? { name } : { name, namespace },
+    ...(updateStream.length === 0 ? { message } : { updateStream }),
+  }));
+  return { schemaChanges: changes.length, catalogDiff: { transforms } };
+}
+
+function transformType(message: string, fields: number): string {
+  if (fields > 0) return 'update_stream';
+  if (message === STREAM_ADDED) return 'add_stream';
+  return message === STREAM_REMOVED ? 'remove_stream' : 'update_stream';
 }
 
 /** Airbyte's AttemptRead; `stageMs` (time by stage) is our own. */
@@ -52,7 +75,8 @@ export async function jobInfo(store: Store, job: Job): Promise<object> {
     attempt: attemptRead(attempt),
     logs: { logLines: await logLines(store, attempt) },
   }));
-  return { job: jobRead(job), attempts: await Promise.all(wrapped) };
+  const changes = schemaChangesRead(await store.schemaChanges.ofJobs([job.id]));
+  return { job: { ...jobRead(job), ...changes }, attempts: await Promise.all(wrapped) };
 }
 
 async function logLines(store: Store, { jobId, number }: Attempt): Promise<string[]> {

@@ -3,6 +3,7 @@ import Type, { type Static } from 'typebox';
 import { PipelineError } from '../../core/errors/pipeline-error.ts';
 import type { ConfiguredStream } from '../../core/store/connection-document.ts';
 import type { Connection } from '../../core/store/connections.ts';
+import { schemaPolicyOf, type SchemaPolicy } from '../../core/store/schema-policy.ts';
 import type { ApiContext } from './api-context.ts';
 import type { ConnectionContent } from './connection-requests.ts';
 import { createConnection, updateConnection } from './connection-routes.ts';
@@ -21,7 +22,7 @@ export const PUBLIC_SYNC_MODES: Record<string, readonly [string, string]> = {
 };
 
 /** The configuration API's word for each of the public API's. */
-const SCHEMA_POLICIES: Record<string, string> = {
+const SCHEMA_POLICIES: Readonly<Record<string, SchemaPolicy>> = {
   ignore: 'ignore',
   disable_connection: 'disable',
   propagate_columns: 'propagate_columns',
@@ -111,7 +112,9 @@ function configContent(given: PublicContent): ConnectionContent {
   } = given;
   return {
     ...same,
-    ...(policy === undefined ? {} : { nonBreakingChangesPreference: SCHEMA_POLICIES[policy] }),
+    ...(policy === undefined
+      ? {}
+      : { nonBreakingChangesPreference: SCHEMA_POLICIES[policy] as SchemaPolicy }),
     ...(namespaceDefinition === undefined
       ? {}
       : { namespaceDefinition: namespaceWord(namespaceDefinition) }),
@@ -183,14 +186,14 @@ function publicRead(connection: Connection): object {
       ? {}
       : { namespaceFormat: document.namespaceFormat }),
     ...(document.prefix === undefined ? {} : { prefix: document.prefix }),
-    nonBreakingSchemaUpdatesBehavior: policyRead(document['nonBreakingChangesPreference']),
+    nonBreakingSchemaUpdatesBehavior: policyRead(schemaPolicyOf(document)),
     tags: [],
   };
 }
 
-function policyRead(preference: unknown): string {
-  const [word] = Object.entries(SCHEMA_POLICIES).find(([, each]) => each === preference) ?? [];
-  return word ?? 'ignore';
+function policyRead(policy: SchemaPolicy): string {
+  const [word] = Object.entries(SCHEMA_POLICIES).find(([, each]) => each === policy) ?? [];
+  return word ?? policy;
 }
 
 /** Clients know three words: a connection that always runs is one nobody has to schedule. */

@@ -5,6 +5,12 @@ import type { Connection } from '../../core/store/connections.ts';
 import type { Job } from '../../core/store/jobs.ts';
 import { ActorCalls, actorRead } from './actor-routes.ts';
 import { addCall, addSharedCall, workspaceId, type ApiContext } from './api-context.ts';
+import {
+  catalogDiff,
+  changeWord,
+  refreshedCatalog,
+  type SchemaChangeWord,
+} from './catalog-diff.ts';
 import { ConnectionCreate, ConnectionId, ConnectionUpdate } from './connection-requests.ts';
 import { connectionRead, createConnection, updateConnection } from './connection-routes.ts';
 import { InlineOperation, operationRead, savedOperations } from './operation-routes.ts';
@@ -19,6 +25,10 @@ const List = Type.Object({
 /** Operations come along: with an id they are changed, without one they are made. */
 const operations = { operations: Type.Optional(Type.Array(InlineOperation)) };
 const WebCreate = Type.Object({ ...ConnectionCreate.properties, ...operations });
+const WebGet = Type.Object({
+  ...ConnectionId.properties,
+  withRefreshedCatalog: Type.Optional(Type.Boolean()),
+});
 const WebUpdate = Type.Object({ ...ConnectionUpdate.properties, ...operations });
 
 /** What octavia and Airbyte's own pages call: a connection together with its ends and last job. */
@@ -34,7 +44,12 @@ export function addWebBackendRoutes(app: FastifyInstance, context: ApiContext): 
     const change = operationIds === undefined ? body : { ...body, operationIds };
     return whole((await updateConnection(context, change))['connectionId']);
   });
-  addCall(app, 'web_backend/connections/get', ConnectionId, (body) => whole(body.connectionId));
+  addCall(app, 'web_backend/connections/get', WebGet, async (body) => {
+    const connection = await store.connections.get(body.connectionId);
+    const read = await wholeRead(context, connection);
+    if (body.withRefreshedCatalog !== true) return read;
+    return { ...read, ...(await refreshed(context, connection)) };
+  });
   addSharedCall(app, 'web_backend/connections/list', List, (body) => listed(context, body));
   addCall(app, 'web_backend/check_updates', Type.Object({}), () =>
     Promise.resolve({ sourceDefinitions: 0, destinationDefinitions: 0 }),
@@ -45,6 +60,7 @@ export function addWebBackendRoutes(app: FastifyInstance, context: ApiContext): 
 }
 
 async function wholeRead(context: ApiContext, connection: Connection): Promise<object> {
+  const schemaChange = wordOf(await context.store.schemaChanges.standing(), connection);
   return {
     ...connectionRead(connection),
     source: await actorRead(context, 'source', connection.sourceId),
@@ -53,10 +69,10 @@ async function wholeRead(context: ApiContext, connection: Connection): Promise<o
       operationRead,
     ),
     ...jobPart((await context.store.jobs.last(connection.id)) ?? undefined),
-    schemaChange: 'no_change',
-    notifySchemaChanges: connection.document['notifySchemaChanges'] ?? false,
+    schemaChange,
+    breakingChange: schemaChange === 'breaking',
+    notifySchemaChanges: connection.document['notifySchemaChanges'] ?? true,
     notifySchemaChangesByEmail: connection.document['notifySchemaChangesByEmail'] ?? false,
-    nonBreakingChangesPreference: connection.document['nonBreakingChangesPreference'] ?? 'ignore',
   };
 }
 
@@ -71,6 +87,7 @@ async function listed(context: ApiContext, asked: Static<typeof List>): Promise<
   const sources = await endsOf(context, 'source', workspace);
   const destinations = await endsOf(context, 'destination', workspace);
   const jobs = await store.jobs.newest(connections.map((each) => each.id));
+  const standing = await store.schemaChanges.standing();
   const newest = new Map(jobs.map((job) => [job.connectionId, job]));
   return {
     connections: connections.map((each) => {
@@ -84,9 +101,30 @@ async function listed(context: ApiContext, asked: Static<typeof List>): Promise<
         source: sources.get(each.sourceId),
         destination: destinations.get(each.destinationId),
         ...jobPart(newest.get(each.id)),
-        schemaChange: 'no_change',
+        schemaChange: wordOf(standing, each),
       };
     }),
+  };
+}
+
+function wordOf(standing: ReadonlyMap<string, boolean>, { id }: Connection): SchemaChangeWord {
+  const isBreaking = standing.get(id);
+  if (isBreaking === undefined) return 'no_change';
+  return isBreaking ? 'breaking' : 'non_breaking';
+}
+
+/** The catalog as the source has it now, and the difference; an update with it accepts that. */
+async function refreshed(context: ApiContext, connection: Connection): Promise<object> {
+  const source = await context.store.actors.get('source', connection.sourceId);
+  const connector = await context.connectors.sources.load(source.connector);
+  const offered = await connector.discover(source.configuration);
+  const { streams } = connection.document.syncCatalog;
+  const transforms = catalogDiff(streams, offered);
+  const word = changeWord(transforms);
+  return {
+    syncCatalog: refreshedCatalog(streams, offered),
+    catalogDiff: { transforms },
+    ...(word === 'no_change' ? {} : { schemaChange: word }),
   };
 }
 

@@ -124,6 +124,7 @@ function schedulerService({ settings, log, store, kafka, owner }: Program): Serv
     connectors,
     owner,
     policy: jobPolicy(settings),
+    schemaLookMs: settings.schemaLookSeconds * 1000,
     rules: new OutgoingRules(settings.outgoingAllow),
     dbt: { command: settings.dbtCommand, projects: settings.dbtProjects },
     endOffsets: (topics) => kafka.endOffsets(topics),

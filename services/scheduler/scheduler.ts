@@ -4,6 +4,8 @@ import { systemClock, type Clock } from '../../core/run/clock.ts';
 import type { Service } from '../../core/run/service.ts';
 import { selectedStreams } from '../../core/store/connection-document.ts';
 import { letGo } from './let-go.ts';
+import { SchemaWatch } from './schema-watch.ts';
+import { SourceTables } from './source-tables.ts';
 import { SyncJob, type SyncJobOptions } from './sync-job.ts';
 import { dueAt } from './timetable.ts';
 
@@ -11,6 +13,8 @@ export interface SchedulerOptions extends Omit<SyncJobOptions, 'clock'> {
   /** Name of this process in the lease; one scheduler works at a time. */
   readonly owner: string;
   readonly clock?: Clock;
+  /** How often sources are asked for new tables. */
+  readonly schemaLookMs: number;
 }
 
 const LEASE_TTL_MS = 10_000;
@@ -30,10 +34,14 @@ class Scheduler {
   private readonly options: SchedulerOptions & SyncJobOptions;
   /** Steps and clean-ups under way: a source that hangs must hold up no other job. */
   private readonly underWay = new Map<string, Promise<void>>();
+  private readonly schemas: SchemaWatch;
+  private readonly tables: SourceTables;
   private prunedAt = 0;
 
   constructor(options: SchedulerOptions & SyncJobOptions) {
     this.options = options;
+    this.schemas = new SchemaWatch(options.store);
+    this.tables = new SourceTables(options);
   }
 
   async run(signal: AbortSignal): Promise<void> {
@@ -67,6 +75,8 @@ class Scheduler {
     }
     if (this.options.clock.now() - this.prunedAt > PRUNE_EVERY_MS)
       this.start('prune', () => this.prune());
+    this.start('schemas', () => this.schemas.look());
+    this.start('tables', () => this.tables.look());
     const jobs = await store.jobs.open();
     for (const { id } of jobs) this.start(`job ${id}`, () => this.step(id));
     return jobs.length > 0;

@@ -19,6 +19,7 @@ import {
 } from './barrier.ts';
 import { addFigures, firstFigures, streamStats, type StreamFigures } from './job-figures.ts';
 import { afterFailedJob } from './failing-connection.ts';
+import { noteDifferences } from './schema-watch.ts';
 import { runHooks, type HookOptions } from './hooks.ts';
 import { isWorthRetrying, type JobPolicy } from './job-policy.ts';
 import {
@@ -104,13 +105,14 @@ export class SyncJob {
     const verdict = this.outOfPatience(await this.advance(work, report).catch(whatFailed));
     if (verdict.is === 'wait') await this.sayWhy(verdict.kind, verdict.why);
     await this.save();
+    if (verdict.is !== 'wait') await noteDifferences(this.options, this.job, report);
     if (verdict.is === 'met') await this.allDelivered();
     if (verdict.is === 'failed') {
       await this.attemptFailed(await this.withStanding(verdict.failures, work, report));
     }
   }
 
-  private async allDelivered(): Promise<void> {
+  private allDelivered(): Promise<void> {
     const { failures } = this.progress.unread;
     return failures.length === 0 ? this.finish() : this.attemptFailed(failures);
   }

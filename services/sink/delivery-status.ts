@@ -1,6 +1,7 @@
 import type { PipelineError } from '../../core/errors/pipeline-error.ts';
 import { metrics } from '../../core/observe/metrics.ts';
 import { StageClock } from '../../core/run/stage-clock.ts';
+import type { FieldTransform } from '../../core/store/field-transforms.ts';
 import type {
   ConnectionReport,
   ConnectionStreamReport,
@@ -18,6 +19,7 @@ import type {
 import { streamLabel } from '../../schemas/catalog/stream-id.ts';
 import { ChangeCursor } from '../../schemas/envelope/change-decoder.ts';
 import { schemaIdAt, WIRE_HEADER_BYTES } from '../../schemas/envelope/record-view.ts';
+import type { SchemaGate } from './schema-gate.ts';
 
 interface Accepted {
   readonly nextOffset: number;
@@ -54,6 +56,8 @@ export class DeliveryStatus {
   private readonly stages = new StageClock(['kafka', 'write']);
   private writingLanes = 0;
   private writer: DestinationWriter | null = null;
+  /** In the order of the work's streams. */
+  private gates: readonly SchemaGate[] = [];
   private error: ReportedError | undefined;
 
   constructor(work: ConnectionWork, schemas: SchemaLookup) {
@@ -70,8 +74,9 @@ export class DeliveryStatus {
     }
   }
 
-  delivering(writer: DestinationWriter): void {
+  delivering(writer: DestinationWriter, gates: readonly SchemaGate[]): void {
     this.writer = writer;
+    this.gates = gates;
     this.partitions = new Map();
     this.error = undefined;
     this.writingLanes = 0;
@@ -138,7 +143,7 @@ export class DeliveryStatus {
       phase:
         this.error === undefined ? (this.writer === null ? 'connecting' : 'running') : 'failed',
       partitions: [...this.partitions.values()].map((p) => this.partitionReport(p)),
-      streams: this.work.streams.map((s) => this.streamReport(s)),
+      streams: this.work.streams.map((s, i) => this.streamReport(s, this.gates[i]?.changes ?? [])),
       stageMs: this.stages.totals(),
       ...(this.error === undefined ? {} : { error: this.error }),
     };
@@ -221,13 +226,17 @@ export class DeliveryStatus {
     };
   }
 
-  private streamReport(stream: { namespace: string; name: string }): ConnectionStreamReport {
+  private streamReport(
+    stream: NamedStream,
+    schemaChange: readonly FieldTransform[],
+  ): ConnectionStreamReport {
     const { error, ...figures } = this.streams.get(streamLabel(stream)) as StreamFigures;
     return {
       namespace: stream.namespace,
       name: stream.name,
       phase: error === undefined ? 'running' : 'stopped',
       ...figures,
+      ...(schemaChange.length === 0 ? {} : { schemaChange }),
       ...(error === undefined ? {} : { error }),
     };
   }

@@ -12,9 +12,11 @@ import type {
 import type { StreamReplayWork } from '../../core/store/work.ts';
 import { streamLabel } from '../../schemas/catalog/stream-id.ts';
 import type { TopicAdmin } from '../../topics/admin/topic-admin.ts';
+import { partOf } from '../../schemas/envelope/record-view.ts';
 import type { FetchedBatch, TopicReader } from '../../topics/consume/topic-reader.ts';
 import { partitionKey, type DeliveryStatus } from './delivery-status.ts';
 import { Lane } from './lane.ts';
+import type { SchemaGate } from './schema-gate.ts';
 
 /** How often a missing topic is looked for, and a stopped stream tried again: a person may have
  * mended what stopped it. */
@@ -26,6 +28,7 @@ const WAITING_BYTES = 8 * 1024 * 1024;
 export interface StreamDelivery {
   readonly stream: DestinationStream;
   readonly topic: string;
+  readonly gate: SchemaGate;
   readonly replay?: StreamReplayWork | undefined;
 }
 
@@ -77,9 +80,10 @@ export class Delivery {
       await this.openDue();
       if (this.targets.size === 0) {
         await delay(TOPIC_POLL_MS, undefined, { signal }).catch(() => undefined);
+        await this.room(0);
         continue;
       }
-      for (const batch of await this.options.reader.next()) this.route(batch);
+      for (const batch of await this.options.reader.next()) await this.route(batch);
       await failpoint('sink.fetched');
       await this.room(this.roomForWaiting());
       this.noticeFailure();
@@ -112,7 +116,7 @@ export class Delivery {
     else this.failure ??= error;
   }
 
-  private route(batch: FetchedBatch): void {
+  private async route(batch: FetchedBatch): Promise<void> {
     const target = this.targets.get(partitionKey(batch));
     if (target === undefined) return;
     if (batch.error !== undefined) {
@@ -123,7 +127,34 @@ export class Delivery {
     if (batch.nextOffset === batch.firstOffset) return;
     const lane = this.lanes[laneOf(target, this.lanes.length)] as Lane;
     const { firstOffset, nextOffset, records } = batch;
-    lane.push({ target, firstOffset, nextOffset, records });
+    const gate = this.gateOf(target);
+    const admitted = await gate.admits(records);
+    if (admitted === records.count) {
+      lane.push({ target, firstOffset, nextOffset, records });
+      return;
+    }
+    const heldFrom = records.offsets[admitted] as number;
+    if (heldFrom > firstOffset) {
+      const before = partOf(records, 0, admitted);
+      lane.push({ target, firstOffset, nextOffset: heldFrom, records: before });
+    }
+    this.hold(target, gate.refusal());
+  }
+
+  /** The partition ends here until the connection is another one; what is before goes on. */
+  private hold(target: PartitionTarget, error: PipelineError): void {
+    const { topic, partition } = target;
+    const label = streamLabel(target.stream.stream);
+    this.options.log.warn({ err: error, stream: label, partition }, 'partition held');
+    this.options.status.streamStopped(label, error);
+    this.options.reader.unassign(topic, partition);
+    this.targets.delete(partitionKey(target));
+  }
+
+  private gateOf({ stream }: PartitionTarget): SchemaGate {
+    const label = streamLabel(stream.stream);
+    const found = this.streams.find((each) => streamLabel(each.stream.stream) === label);
+    return (found as StreamState).gate;
   }
 
   private async openDue(): Promise<void> {

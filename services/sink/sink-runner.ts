@@ -12,6 +12,7 @@ import type { KafkaClient } from '../../topics/kafka-client.ts';
 import { streamTopic } from '../../topics/naming.ts';
 import { Delivery } from './delivery.ts';
 import { DeliveryStatus } from './delivery-status.ts';
+import { CatalogSchemas, SchemaGate } from './schema-gate.ts';
 
 export interface SinkRunnerOptions {
   readonly work: ConnectionWork;
@@ -62,14 +63,23 @@ export class SinkRunner {
     }
   }
 
+  private gatedStreams() {
+    const { work, kafka, topicPrefix } = this.options;
+    return work.streams.map((stream) => {
+      const topic = streamTopic(topicPrefix, stream.topicOwner, stream);
+      return { stream, topic, gate: new SchemaGate(stream, topic, kafka.schemas) };
+    });
+  }
+
   private async attempt(signal: AbortSignal): Promise<void> {
-    const { work, connector, kafka, topicPrefix, memory } = this.options;
+    const { work, connector, kafka, memory } = this.options;
     const accounts = [memory.account(), memory.account(), memory.account()] as const;
     const [fetched, waiting, buffers] = accounts;
+    const streams = this.gatedStreams();
     const writer = await connector.open({
       connectionId: work.connectionId,
       config: work.config,
-      schemas: kafka.schemas,
+      schemas: new CatalogSchemas(kafka.schemas, streams),
       scratchFolder: this.options.scratchFolder,
       buffers,
       signal,
@@ -77,12 +87,16 @@ export class SinkRunner {
     const reader = kafka.topicReader(fetched);
     try {
       this.writer = writer;
-      this.status.delivering(writer);
+      this.status.delivering(
+        writer,
+        streams.map(({ gate }) => gate),
+      );
       const delivery = new Delivery({
-        streams: work.streams.map((stream) => ({
+        streams: streams.map(({ stream, topic, gate }) => ({
           stream: destinationStream(stream),
           replay: stream.replay,
-          topic: streamTopic(topicPrefix, stream.topicOwner, stream),
+          topic,
+          gate,
         })),
         writer,
         reader,

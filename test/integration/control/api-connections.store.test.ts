@@ -33,6 +33,7 @@ describe('connections', () => {
       operationIds: [],
       scheduleType: 'continuous',
       breakingChange: false,
+      nonBreakingChangesPreference: 'propagate_columns',
       geography: 'auto',
       syncCatalog: {
         streams: [

@@ -39,6 +39,7 @@ export class Stage {
       connectors: this.fake,
       owner,
       policy: this.policy,
+      schemaLookMs: 200,
       rules: new OutgoingRules(['127.0.0.1']),
       dbt: this.dbt,
       logger: createLogger({ level: 'silent', service: 'scheduler' }),

@@ -1,5 +1,6 @@
-import type { DiscoveredStream } from '../../connectors/spi/source.ts';
 import type { CatalogStream, ConfiguredStream } from '../../core/store/connection-document.ts';
+import type { ConnectorSpec } from './connector.ts';
+import type { DiscoveredStream } from './source.ts';
 
 /** Airbyte's catalog of what a source offers, each stream with a configuration to start from. */
 export function discoveredCatalog(discovered: readonly DiscoveredStream[]): {
@@ -23,6 +24,16 @@ export function wholeCatalog(
         : 'append';
     return configured(each, destinationModes.includes(wanted) ? wanted : 'append');
   });
+}
+
+/** Those of a destination that a stream may get without being asked for. */
+export function defaultModes({
+  supportedDestinationSyncModes = ['append'],
+  appendsByDefault,
+}: ConnectorSpec): readonly string[] {
+  return supportedDestinationSyncModes.filter(
+    (mode) => mode !== 'append_dedup' || appendsByDefault !== true,
+  );
 }
 
 export function catalogStream(discovered: DiscoveredStream): CatalogStream {
