@@ -1,4 +1,4 @@
-import { PipelineError } from '../../core/errors/pipeline-error.ts';
+import { PipelineError, toPipelineError } from '../../core/errors/pipeline-error.ts';
 import {
   describeTransform,
   fieldTransforms,
@@ -64,9 +64,7 @@ export class SchemaGate {
   }
 
   private async judge(id: number): Promise<boolean> {
-    // A record that names no schema is for the destination to refuse.
-    if (id === -1) return false;
-    await this.schemas.load(id);
+    if (!(await this.isKnown(id))) return false;
     const own = this.schemas.value(id);
     const latest = await this.schemas.latest(this.topic);
     const differs =
@@ -74,6 +72,18 @@ export class SchemaGate {
     const isHeld = differs && this.stream.schemaPolicy === 'disable';
     this.judged.set(id, isHeld);
     return isHeld;
+  }
+
+  /** A record without a schema is for the destination to refuse, for its stream alone. */
+  private async isKnown(id: number): Promise<boolean> {
+    if (id === -1) return false;
+    try {
+      await this.schemas.load(id);
+      return true;
+    } catch (error) {
+      if (toPipelineError(error).code === 'SCH_UNKNOWN_ID') return false;
+      throw error;
+    }
   }
 
   private note(latest: ChangeSchema, own: readonly FieldTransform[]): boolean {
