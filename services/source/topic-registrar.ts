@@ -5,7 +5,8 @@ import {
   valueAvroSchema,
   type AvroRecord,
 } from '../../schemas/envelope/avro-schema.ts';
-import type { StreamId } from '../../schemas/catalog/stream-id.ts';
+import { PipelineError } from '../../core/errors/pipeline-error.ts';
+import { streamLabel, type StreamId } from '../../schemas/catalog/stream-id.ts';
 import type { StreamSchema } from '../../schemas/envelope/stream-schema.ts';
 import type { SchemaIds } from '../../connectors/spi/source.ts';
 import type { TopicAdmin } from '../../topics/admin/topic-admin.ts';
@@ -43,12 +44,30 @@ export class TopicRegistrar {
     return found?.partitions.length ?? this.options.partitions ?? 1;
   }
 
+  /** A topic made for rows with a key is compacted and takes no record without one: the broker would
+   * refuse it for ever, and hold up the source's other streams with it. */
+  private async refuseLostKey(stream: StreamId, subject: string): Promise<void> {
+    if (
+      this.options.partitions === null ||
+      (await this.options.registry.latest(subject)) === null
+    ) {
+      return;
+    }
+    const label = streamLabel(stream);
+    throw new PipelineError(
+      'SCH_INCOMPATIBLE',
+      `table ${label} has no key any more, and its topic is compacted by the key that it had`,
+      { details: { stream: label } },
+    );
+  }
+
   /** Rejects with SCH_INCOMPATIBLE when readers of the old schema could not follow. */
   async register(schema: StreamSchema): Promise<SchemaIds> {
     const topic = this.topicOf(schema.stream);
     const keyed = schema.key.length > 0;
     const subjects = subjectsOf(topic);
     const { registry } = this.options;
+    if (!keyed) await this.refuseLostKey(schema.stream, subjects.key);
     const key = keyed ? await registry.register(subjects.key, keyAvroSchema(topic, schema)) : 0;
     const value = await registry.register(subjects.value, valueAvroSchema(topic, schema));
     const truncateKey = await registry.register(truncateSubject(topic), truncateKeySchema(topic));
