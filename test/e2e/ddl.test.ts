@@ -26,7 +26,8 @@ describe('DDL at the source', () => {
        alter table t alter big set storage external;
        insert into t select i, 'row ' || i, i, repeat(md5(i::text), 200) from generate_series(1, 50) i;
        create table u (id int primary key, a text);
-       insert into u values (1, 'one')`,
+       insert into u values (1, 'one');
+       create table k (id int primary key); insert into k values (1)`,
     );
     const sourceId = await createSource(rig, cdcSourceConfig(rig.source));
     const destinationId = await createDestination(rig, 'postgres', postgresConfig(rig.target));
@@ -67,6 +68,29 @@ describe('DDL at the source', () => {
     await query(rig.source, 'vacuum full t');
     await query(rig.source, `alter table t drop column f; update t set a = 'x' where id = 5`);
     await expectEqual();
+  });
+
+  it('stops a table that lost its key alone, also when it is to be copied anew', async () => {
+    await query(
+      rig.source,
+      `alter table k drop constraint k_pkey; alter table k replica identity full`,
+    );
+    await query(rig.source, `insert into k values (2)`);
+    await until('the stop', async () =>
+      JSON.stringify(await statusOf(rig, connectionId)).includes('SRC_NO_REPLICA_IDENTITY'),
+    );
+    await rig.api.quiet('connections/reset/stream', {
+      connectionId,
+      streams: [{ streamName: 'k', streamNamespace: 'public' }],
+    });
+    await until('the refusal', async () =>
+      JSON.stringify(await statusOf(rig, connectionId)).includes('SCH_INCOMPATIBLE'),
+    );
+    await query(rig.source, `update u set a = 'goes on'`);
+    await until('the other stream', async () => {
+      const [row] = await query<{ a: string }>(rig.target, 'select a from u');
+      return row?.a === 'goes on';
+    });
   });
 
   it('fails the job by name when a column is renamed, and goes on with other streams', async () => {
