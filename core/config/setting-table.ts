@@ -184,6 +184,13 @@ export const SETTINGS = {
     description:
       'Memory, in MiB, that a process with one role stays below; all its buffers share what the program leaves of it.',
   },
+  HEADRACE_RESOURCES_FILE: {
+    type: 'folder',
+    default: null,
+    secret: false,
+    description:
+      "File with Airbyte's `resources` (memory and processors); config/airbyte/config.yaml, if it is there, when not set.",
+  },
   HEADRACE_LOG_LEVEL: {
     type: 'choice',
     default: 'info',

@@ -545,6 +545,20 @@ export const ERROR_CODES = {
     http: 500,
     fix: 'Nothing is lost: the file is built again from the topic. If it repeats, raise the memory limit of the sink.',
   },
+  SNK_OUT_OF_MEMORY: {
+    reaction: 'retry',
+    origin: 'destination',
+    type: 'system_error',
+    http: 507,
+    fix: 'Raise JOB_MAIN_CONTAINER_MEMORY_LIMIT (or HEADRACE_MEMORY_MB) of the service that delivers, or give it fewer connections.',
+  },
+  SRC_OUT_OF_MEMORY: {
+    reaction: 'retry',
+    origin: 'source',
+    type: 'system_error',
+    http: 507,
+    fix: 'Raise JOB_MAIN_CONTAINER_MEMORY_LIMIT (or HEADRACE_MEMORY_MB) of the service that reads, or give it fewer sources.',
+  },
   SRC_UNREACHABLE: {
     reaction: 'retry',
     origin: 'source',

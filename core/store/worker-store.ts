@@ -7,6 +7,7 @@ import type {
   ConnectionReport,
   NamedStream,
   Report,
+  ReportedError,
   SourceReport,
   Work,
   WorkerCommand,
@@ -115,6 +116,29 @@ export class WorkerStore implements WorkStore {
 
   connectionReport(connectionId: string): Promise<TimedReport<ConnectionReport> | null> {
     return this.report<ConnectionReport>(`connection:${connectionId}`);
+  }
+
+  /**
+   * What a process that is gone would have said of all that it worked on: its last reports with what
+   * it died of. Its leases are held for it a while longer, or its successor's first report would be
+   * there before a scheduler has read this one. Answers the units.
+   */
+  async lastWord(
+    owner: string,
+    died: (kind: Report['kind']) => ReportedError,
+    heldForMs: number,
+  ): Promise<string[]> {
+    const units = await this.database.query<{ unit: string; report: Report }>(
+      `SELECT unit, report FROM headrace.lease JOIN headrace.report USING (unit)
+       WHERE owner = $1 ORDER BY unit`,
+      [owner],
+    );
+    for (const { unit, report } of units) {
+      if (!(await this.acquireLease(unit, owner, heldForMs))) continue;
+      const error = died(report.kind);
+      await this.saveReport(unit, owner, { ...report, phase: 'failed', error });
+    }
+    return units.map(({ unit }) => unit);
   }
 
   /** The unit by which workers know a connection's source now. */

@@ -54,6 +54,7 @@ const content = {
   nonBreakingChangesPreference: Maybe(Type.Enum(SCHEMA_POLICIES)),
   notifySchemaChanges: Maybe(Type.Boolean()),
   notifySchemaChangesByEmail: Maybe(Type.Boolean()),
+  resourceRequirements: Maybe(Type.Record(Type.String(), Type.Unknown())),
   /** Our own: how far the destination may be behind before someone is told. */
   freshnessObjectiveSeconds: Maybe(Type.Integer({ minimum: 1, maximum: 1_000_000_000 })),
 };

@@ -22,6 +22,7 @@ import { connectionStatus } from './connection-status.ts';
 import { jobInfo } from './job-shapes.ts';
 import { asDelivered, operationsOf } from './operation-routes.ts';
 import { WorkspaceRef } from './request-body.ts';
+import { checkResourceRequirements } from './resource-requirements.ts';
 
 export function addConnectionRoutes(app: FastifyInstance, context: ApiContext): void {
   const { store } = context;
@@ -86,6 +87,7 @@ export async function createConnection(
   scheduleOf(body, 'continuous');
   const policy = body.nonBreakingChangesPreference ?? DEFAULT_SCHEMA_POLICY;
   const streams = await planStreams(context, ends, body.syncCatalog?.streams, policy);
+  checkResourceRequirements(body.resourceRequirements);
   const document: ConnectionDocument = {
     name: body.name ?? `${source.name} <> ${destination.name}`,
     namespaceDefinition: body.namespaceDefinition ?? 'source',
@@ -124,6 +126,7 @@ export async function updateConnection(
   body: Static<typeof ConnectionUpdate>,
 ): Promise<Record<string, unknown>> {
   const { store } = context;
+  checkResourceRequirements(body.resourceRequirements);
   const old = await store.connections.get(body.connectionId);
   if (old.status === 'deprecated') {
     throw new PipelineError(

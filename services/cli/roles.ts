@@ -3,6 +3,7 @@ import { flushCompileCache } from 'node:module';
 import { hostname } from 'node:os';
 import type { Command } from 'commander';
 import { loadSettings, type Settings } from '../../core/config/settings.ts';
+import type { ResourceGroup } from '../../core/config/resources.ts';
 import { createLogger, type Logger } from '../../core/observe/logger.ts';
 import { collectProcessMetrics } from '../../core/observe/metrics.ts';
 import { armedFailpoints, armFailpoints } from '../../core/run/failpoints.ts';
@@ -19,6 +20,8 @@ import { jobPolicy } from '../scheduler/job-policy.ts';
 import { createScheduler } from '../scheduler/scheduler.ts';
 import { createSinkWorker } from '../sink/sink-worker.ts';
 import { openKafka } from './kafka.ts';
+import { watchMemoryDeaths } from './memory-deaths.ts';
+import { keepToMemoryLimit } from './memory-limit.ts';
 import { createSourceWorker } from '../source/source-worker.ts';
 import { verifyConnection } from '../verify/verify-connection.ts';
 
@@ -69,7 +72,14 @@ export function addRoleCommands(program: Command): void {
     });
 }
 
+/** Whose memory a role's process uses. */
+function groupOf(role: Role): ResourceGroup {
+  if (role === 'source') return 'source';
+  return role === 'sink' ? 'destination' : 'orchestrator';
+}
+
 async function run(name: string, roles: readonly Role[]): Promise<void> {
+  keepToMemoryLimit(roles.map(groupOf));
   const settings = loadSettings(process.env);
   const log = createLogger({ level: settings.logLevel, service: name });
   armFailpoints(settings);
@@ -80,6 +90,7 @@ async function run(name: string, roles: readonly Role[]): Promise<void> {
   try {
     const owner = `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`;
     const memory = MemoryBudget.ofProcess(settings.memoryMb);
+    await watchMemoryDeaths(settings.home, owner, { store, log });
     const program: Program = { settings, log, store, kafka, memory, owner };
     const services = roles.map((role) => ROLES[role].make(program));
     if (!roles.includes('api')) services.push(healthService(program));

@@ -2,8 +2,14 @@ import { toPipelineError, type PipelineError } from '../../core/errors/pipeline-
 import { metrics } from '../../core/observe/metrics.ts';
 import type { Logger } from '../../core/observe/logger.ts';
 import { failureReason } from '../../core/store/failure-reason.ts';
-import type { FailureReason, Job, StageMs } from '../../core/store/jobs.ts';
-import type { ConnectionReport, ConnectionWork, SourceWork, Work } from '../../core/store/work.ts';
+import type { FailureReason, Job } from '../../core/store/jobs.ts';
+import type {
+  ConnectionReport,
+  ConnectionWork,
+  SourceReport,
+  SourceWork,
+  Work,
+} from '../../core/store/work.ts';
 import type { TimedReport } from '../../core/store/worker-store.ts';
 import type { Connectors } from '../../connectors/registry.ts';
 import {
@@ -14,13 +20,14 @@ import {
   standingFailures,
   topicsOf,
   topicsVerdict,
-  type Unread,
   type Verdict,
 } from './barrier.ts';
-import { addFigures, firstFigures, streamStats, type StreamFigures } from './job-figures.ts';
+import { addFigures, firstFigures, streamStats } from './job-figures.ts';
 import { afterFailedJob } from './failing-connection.ts';
 import { noteDifferences } from './schema-watch.ts';
 import { runHooks, type HookOptions } from './hooks.ts';
+import { NOT_BEGUN, type JobProgress } from './job-progress.ts';
+import { memoryDeaths } from './out-of-memory.ts';
 import { isWorthRetrying, type JobPolicy } from './job-policy.ts';
 import {
   sourceSideOf,
@@ -43,43 +50,6 @@ export interface SyncJobOptions extends HookOptions {
 }
 
 /**
- * How far a job has come, stored with it: whoever takes the job up goes on from here.
- * `position` null: the source has not been asked yet; `targets` null: not everything is captured.
- */
-interface Progress {
-  readonly position: string | null;
-  /** Version of the source's work that was asked: another server's positions are its own. */
-  readonly askedOf: string | null;
-  readonly targets: Readonly<Record<string, number>> | null;
-  readonly figures: readonly StreamFigures[];
-  readonly stageMs: StageMs;
-  readonly seenStages: SeenStages;
-  /** The job fails for these once the rest is durable. */
-  readonly unread: Unread;
-  readonly flushedAt: number;
-  readonly logged: { readonly kind: string; readonly at: number; readonly why: string };
-  /** Something does not answer: since when, when it was last met, and what. */
-  readonly failing: {
-    readonly since: number;
-    readonly last: number;
-    readonly cause: FailureReason;
-  } | null;
-}
-
-const NOT_BEGUN: Progress = {
-  position: null,
-  askedOf: null,
-  targets: null,
-  figures: [],
-  stageMs: {},
-  seenStages: {},
-  unread: { streams: [], failures: [] },
-  flushedAt: 0,
-  logged: { kind: '', at: 0, why: 'nothing was tried' },
-  failing: null,
-};
-
-/**
  * One step of a sync, which is a barrier: the job succeeds when everything that was committed at the
  * source before it is durable in the destination, be it captured from a log or read for the job. All
  * state is in the store, so a step can be taken by any scheduler at any time.
@@ -87,13 +57,13 @@ const NOT_BEGUN: Progress = {
 export class SyncJob {
   private readonly options: SyncJobOptions;
   private job: Job;
-  private progress: Progress;
+  private progress: JobProgress;
 
   /** `job` as it stands now: notes of an earlier step that are missing would be made again. */
   constructor(options: SyncJobOptions, job: Job) {
     this.options = options;
     this.job = job;
-    this.progress = { ...NOT_BEGUN, ...(job.progress as Partial<Progress> | null) };
+    this.progress = { ...NOT_BEGUN, ...(job.progress as Partial<JobProgress> | null) };
   }
 
   async step(work: Work): Promise<void> {
@@ -101,8 +71,12 @@ export class SyncJob {
     if (this.job.status === 'incomplete' && !(await this.beginAgain(report))) return;
     if (this.job.status === 'pending') await this.begin(report);
     else this.change({ figures: addFigures(this.progress.figures, report) });
-    await this.measure(work, report);
-    const verdict = this.outOfPatience(await this.advance(work, report).catch(whatFailed));
+    const source = await this.measure(work, report);
+    const died = memoryDeaths([source?.report.error, report?.report.error], this.progress.begunAt);
+    const verdict: Verdict =
+      died.length > 0
+        ? { is: 'failed', failures: died }
+        : this.outOfPatience(await this.advance(work, report).catch(whatFailed));
     if (verdict.is === 'wait') await this.sayWhy(verdict.kind, verdict.why);
     await this.save();
     if (verdict.is !== 'wait') await noteDifferences(this.options, this.job, report);
@@ -144,7 +118,7 @@ export class SyncJob {
 
   private async begin(report: TimedReport<ConnectionReport> | null): Promise<void> {
     await this.options.store.jobs.start(this.job.id);
-    this.change({ figures: firstFigures(report) });
+    this.change({ figures: firstFigures(report), begunAt: this.options.clock.now() });
     await this.log(
       this.job.configType === 'sync'
         ? 'job: sync started'
@@ -160,12 +134,18 @@ export class SyncJob {
     const { position, askedOf, unread } = this.progress;
     // What could not be read is read again.
     const targets = unread.streams.length > 0 ? null : this.progress.targets;
-    this.progress = { ...NOT_BEGUN, position, askedOf, targets, figures: firstFigures(report) };
+    const begunAt = this.options.clock.now();
+    const figures = firstFigures(report);
+    this.progress = { ...NOT_BEGUN, begunAt, position, askedOf, targets, figures };
     await this.log(`job: attempt ${this.job.attempt + 1} of ${policy.maxAttempts}`);
     return true;
   }
 
-  private async measure(work: Work, report: TimedReport<ConnectionReport> | null): Promise<void> {
+  /** Answers the report of the source's side. */
+  private async measure(
+    work: Work,
+    report: TimedReport<ConnectionReport> | null,
+  ): Promise<TimedReport<SourceReport> | null> {
     const side = sourceSideOf(work, this.job.connectionId);
     const source = side && (await sourceSideReport(this.options.store, side));
     const now: SeenStages = {
@@ -175,6 +155,7 @@ export class SyncJob {
     const { stageMs, seenStages, targets } = this.progress;
     const spent = addStages(stageMs, seenStages, now, { capturing: targets === null });
     this.change({ stageMs: spent, seenStages: now });
+    return source;
   }
 
   /** What fails is waited for while it may pass; a worker's next try looks well until it fails too. */
@@ -325,7 +306,7 @@ export class SyncJob {
     return this.options.store.jobs.log(this.job.id, this.job.attempt, line);
   }
 
-  private change(changes: Partial<Progress>): void {
+  private change(changes: Partial<JobProgress>): void {
     this.progress = { ...this.progress, ...changes };
   }
 

@@ -185,6 +185,27 @@ describe('connections', () => {
     if (status === 422) expect(answer.body.message).toContain('scheduleData.cron');
   });
 
+  it('keeps resource requirements as given, and refuses what are no amounts', async () => {
+    const resourceRequirements = { cpu_limit: '1.0', memory_request: '256Mi', memory_limit: '1Gi' };
+    const connectionId = await createConnection(api, { resourceRequirements });
+    const read = await api.call('connections/get', { connectionId });
+    expect(read.body).toMatchObject({ resourceRequirements });
+    for (const [wrong, propertyPath] of [
+      [{ memory_limit: '1GB' }, 'resourceRequirements.memory_limit'],
+      [{ cpu_request: 'two' }, 'resourceRequirements.cpu_request'],
+      [{ memory_request: '2Gi', memory_limit: '1Gi' }, 'resourceRequirements.memory_request'],
+    ] as const) {
+      const refused = await api.call('connections/update', {
+        connectionId,
+        resourceRequirements: wrong,
+      });
+      expect(refused).toMatchObject({
+        status: 400,
+        body: { validationErrors: [{ propertyPath }] },
+      });
+    }
+  });
+
   it('updates as a patch, and refuses a deleted one', async () => {
     const connectionId = await createConnection(api, { prefix: 'p_' });
     const before = (await api.call('connections/get', { connectionId })).body;

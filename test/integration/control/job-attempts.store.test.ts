@@ -44,6 +44,36 @@ describe('attempts', () => {
     expect((await attemptsOf(id)).map((each) => each.status)).toEqual(['failed', 'failed']);
   });
 
+  it('ends one whose worker died for want of memory, in Airbyte’s words, and begins another', async () => {
+    on.stage.policy = { ...on.stage.policy, ...quick };
+    const { work } = on.stage.store;
+    await sourceSays();
+    await sinkSays({ consumed: 3, end: 9 });
+    const unit = `connection:${on.ids.connectionId}`;
+    await work.acquireLease(unit, 'worker', 6_000);
+    on.stage.ends = new Map([['orders:0', 9]]);
+    const id = await sync();
+    on.stage.startScheduler();
+    await expect.poll(() => logOf(id), eventually).toContain('not durable yet');
+    const message = 'OOMKilled: Container exceeded memory limit.';
+    const death = { code: 'SNK_OUT_OF_MEMORY', message, at: Date.now() } as const;
+    expect(await work.lastWord('worker', () => death, 15_000)).toEqual([unit]);
+    // Its successor comes too late to speak over it.
+    expect(await work.acquireLease(unit, 'successor', 6_000)).toBe(false);
+    await expect.poll(async () => (await attemptsOf(id)).length, eventually).toBe(2);
+    expect((await attemptsOf(id))[0]).toMatchObject({
+      status: 'failed',
+      failures: [
+        {
+          failureOrigin: 'destination',
+          externalMessage: expect.stringContaining(message) as string,
+        },
+      ],
+    });
+    await sinkSays({ durable: 9, consumed: 9, end: 9 });
+    await expect.poll(() => statusOf(id), eventually).toBe('succeeded');
+  });
+
   it('a job that does not end in time fails with what it waited for last', async () => {
     on.stage.policy = { ...on.stage.policy, maxJobMs: 1000 };
     const id = await sync();
