@@ -204,6 +204,13 @@ export const SETTINGS = {
     secret: true,
     description: 'Passphrase that connector configurations are encrypted with in the store.',
   },
+  HEADRACE_SECRET_KEY_PREVIOUS: {
+    type: 'text',
+    default: null,
+    secret: true,
+    description:
+      'Passphrase before a change of it: what was encrypted with it is still read. headrace reseal makes it dispensable.',
+  },
   HEADRACE_JOB_MAX_ATTEMPTS: {
     type: 'integer',
     default: 3,

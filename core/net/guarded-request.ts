@@ -13,6 +13,8 @@ export interface GuardedRequest {
   readonly body?: string;
   /** For the whole call, from the look-up of the name to the end of the answer. */
   readonly timeoutMs: number;
+  /** Ends the call before that. */
+  readonly signal?: AbortSignal;
 }
 
 export interface GuardedAnswer {
@@ -41,7 +43,8 @@ export async function guardedRequest(
   const url = parse(address);
   rules.checkUrl(url);
   const host = url.hostname.replace(/^\[|\]$/g, '');
-  const signal = AbortSignal.timeout(options.timeoutMs);
+  const late = AbortSignal.timeout(options.timeoutMs);
+  const signal = options.signal ? AbortSignal.any([late, options.signal]) : late;
   try {
     const target = isIP(host) === 0 ? await checkedAddress(rules, url, resolve) : host;
     return await send(url, target, options, signal);

@@ -11,6 +11,7 @@ import { Monitoring } from './monitoring.ts';
 import { Notifications } from './notifications.ts';
 import { Operations } from './operations.ts';
 import { SchemaChanges } from './schema-changes.ts';
+import { reseal } from './reseal.ts';
 import { Sealer } from './sealer.ts';
 import { Replays } from './replays.ts';
 import { WorkerStore } from './worker-store.ts';
@@ -33,6 +34,8 @@ export interface Store {
   readonly work: WorkerStore;
   /** Rejects with CFG_STORE_UNAVAILABLE while the database does not answer. */
   ping(): Promise<void>;
+  /** After a change of the key: see `reseal`. */
+  reseal(): Promise<number>;
   close(): Promise<void>;
 }
 
@@ -41,6 +44,8 @@ export interface StoreSettings {
   /** Null: embedded, under `home`/store, for one process only. */
   readonly storeUrl: string | null;
   readonly secretKey: string | null;
+  /** The key before it, while something may still be sealed with that. */
+  readonly secretKeyPrevious?: string | null;
 }
 
 /** Opens the store and brings its tables to this version. Throws CFG_STORE_LOCKED when another
@@ -49,7 +54,7 @@ export async function openStore(settings: StoreSettings): Promise<Store> {
   const database = await openDatabase(settings);
   try {
     await migrate(database);
-    const store = assemble(database, new Sealer(settings.secretKey));
+    const store = assemble(database, new Sealer(settings.secretKey, settings.secretKeyPrevious));
     await store.workspaces.ensureDefault();
     return store;
   } catch (error) {
@@ -86,6 +91,7 @@ function assemble(database: Database, sealer: Sealer): Store {
     async ping() {
       await database.query(`SELECT 1`);
     },
+    reseal: () => reseal(database, sealer),
     close: () => database.close(),
   };
 }

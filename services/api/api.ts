@@ -1,4 +1,5 @@
 import type { FastifyInstance } from 'fastify';
+import type { LogTail } from '../../core/observe/log-tail.ts';
 import { addAccessRoutes } from './access-routes.ts';
 import { addActorRoutes } from './actor-routes.ts';
 import type { ApiContext } from './api-context.ts';
@@ -13,6 +14,7 @@ import {
   type HttpSettings,
 } from './http-server.ts';
 import { addJobRoutes } from './job-routes.ts';
+import { addLogRoute } from './log-routes.ts';
 import { addOpenApiRoutes, noteRoutes } from './openapi.ts';
 import { addNotificationRoutes } from './notification-routes.ts';
 import { addOperationRoutes } from './operation-routes.ts';
@@ -29,6 +31,8 @@ export interface ApiOptions extends ApiContext {
   readonly settings: HttpSettings;
   /** Serves the Confluent registry's paths; they are 404 without it. */
   readonly registry?: RegistryReader;
+  /** Serves logs/get; it is 404 without it. */
+  readonly logs?: LogTail;
   /** Serves connections/verify; it is 404 without it. */
   readonly verify?: Verify;
 }
@@ -58,6 +62,7 @@ export function createApi(options: ApiOptions): FastifyInstance {
   addReplayRoute(app, options);
   addStateRoutes(app, options);
   addWebBackendRoutes(app, options);
+  if (options.logs !== undefined) addLogRoute(app, options.logs);
   if (options.verify !== undefined) addVerifyRoute(app, options, options.verify);
   if (options.registry !== undefined) addRegistryRoutes(app, options.registry);
   return app;

@@ -1,5 +1,6 @@
 import type { FastifyInstance, RouteOptions } from 'fastify';
 import type { TSchema } from 'typebox';
+import { answerOf } from './answer-shapes.ts';
 import { accessOf, type Access } from './route-roles.ts';
 
 declare module 'fastify' {
@@ -81,14 +82,22 @@ function operation(route: RouteEntry, base: string): object {
       requestBody: { required: true, content: { 'application/json': { schema: route.body } } },
     }),
     responses: {
-      '200': { description: 'Done', content: { 'application/json': { schema: {} } } },
-      '204': { description: 'Done; nothing to answer' },
+      ...answers(route.pattern),
       default: {
         description: 'Refused, or failed',
         content: { 'application/json': { schema: { $ref: '#/components/schemas/Error' } } },
       },
     },
   };
+}
+
+function answers(pattern: string): Record<string, object> {
+  const shape = answerOf(pattern);
+  const nothing = { '204': { description: 'Done; nothing to answer' } };
+  if (shape === null) return nothing;
+  const content = { 'application/json': { schema: shape ?? {} } };
+  const something = { '200': { description: 'Done', content } };
+  return shape === undefined ? { ...something, ...nothing } : something;
 }
 
 function says(access: Access): string {

@@ -87,6 +87,8 @@ export const ROUTE_ACCESS: ReadonlyMap<string, Access> = new Map([
   ...calls('admin', 'web_backend', ['connections/create', 'connections/update']),
   ...calls('admin', 'tokens', ['create', 'list', 'revoke']),
   ...calls('admin', 'audit', ['list']),
+  // Lines of all workspaces, with names of hosts and databases in errors.
+  ...calls('admin', 'logs', ['get']),
 ]);
 
 /** What a route asks for. One that is not in the table is for administrators alone: forgetting it

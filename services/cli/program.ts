@@ -4,6 +4,7 @@ import { addConfigFileCommands } from './apply.ts';
 import { addConfigCommand } from './config.ts';
 import { addConnectorCommands } from './connector.ts';
 import { addReplayCommand } from './replay.ts';
+import { addResealCommand } from './reseal.ts';
 import { addRoleCommands } from './roles.ts';
 import { addStackCommand } from './stack.ts';
 import { addTopicsCommand } from './topics.ts';
@@ -21,6 +22,7 @@ function program(): Command {
   addTopicsCommand(headrace);
   addVerifyCommand(headrace);
   addReplayCommand(headrace);
+  addResealCommand(headrace);
   addConnectorCommands(headrace);
   addConfigCommand(headrace);
   addConfigFileCommands(headrace);

@@ -5,6 +5,7 @@ import type { Command } from 'commander';
 import { loadSettings, type Settings } from '../../core/config/settings.ts';
 import type { ResourceGroup } from '../../core/config/resources.ts';
 import { createLogger, type Logger } from '../../core/observe/logger.ts';
+import { LogTail } from '../../core/observe/log-tail.ts';
 import { collectProcessMetrics } from '../../core/observe/metrics.ts';
 import { armedFailpoints, armFailpoints } from '../../core/run/failpoints.ts';
 import { MemoryBudget } from '../../core/run/memory-budget.ts';
@@ -29,6 +30,7 @@ import { verifyConnection } from '../verify/verify-connection.ts';
 interface Program {
   readonly settings: Settings;
   readonly log: Logger;
+  readonly logs: LogTail;
   readonly store: Store;
   readonly kafka: KafkaClient;
   readonly memory: MemoryBudget;
@@ -81,17 +83,21 @@ function groupOf(role: Role): ResourceGroup {
 async function run(name: string, roles: readonly Role[]): Promise<void> {
   keepToMemoryLimit(roles.map(groupOf));
   const settings = loadSettings(process.env);
-  const log = createLogger({ level: settings.logLevel, service: name });
+  const logs = new LogTail();
+  const log = createLogger({ level: settings.logLevel, service: name, destination: logs });
   armFailpoints(settings);
   if (armedFailpoints().length > 0) log.warn({ failpoints: armedFailpoints() }, 'failpoints armed');
   collectProcessMetrics();
+  if (settings.secretKey === null) {
+    log.warn('HEADRACE_SECRET_KEY is not set: passwords of connectors lie in the store in clear');
+  }
   const store = await openStore(settings);
   const kafka = await openKafka(settings, (line) => log.info({ stack: 'kafka' }, line));
   try {
     const owner = `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`;
     const memory = MemoryBudget.ofProcess(settings.memoryMb);
     await watchMemoryDeaths(settings.home, owner, { store, log });
-    const program: Program = { settings, log, store, kafka, memory, owner };
+    const program: Program = { settings, log, logs, store, kafka, memory, owner };
     const services = roles.map((role) => ROLES[role].make(program));
     if (!roles.includes('api')) services.push(healthService(program));
     // Now, not only at a clean end: a process that is killed would leave none for the next start.
@@ -154,11 +160,12 @@ function alertsService({ settings, log, store, owner }: Program): Service {
   });
 }
 
-function makeApi({ settings, log, store, kafka }: Program): Service {
+function makeApi({ settings, log, logs, store, kafka }: Program): Service {
   return apiService({
     settings,
     store,
     connectors,
+    logs,
     rules: new OutgoingRules(settings.outgoingAllow),
     ...(kafka.schemaLog === null ? {} : { registry: kafka.schemaLog }),
     verify: (connectionId) =>

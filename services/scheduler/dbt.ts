@@ -16,7 +16,8 @@ export interface DbtSettings {
 
 const MAX_LINES = 5_000;
 const MAX_LINE = 2_000;
-const KILL_AFTER_MS = 5_000;
+/** Sooner than a scheduler that ends gives up waiting: nothing of its own may outlive it. */
+const KILL_AFTER_MS = 3_000;
 
 /**
  * Runs dbt in its project's folder until it ends or the signal aborts; each line of its output goes

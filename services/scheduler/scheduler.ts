@@ -49,7 +49,7 @@ class Scheduler {
     const backoff = new Backoff({ firstMs: 200, maxMs: 5_000, clock });
     while (!signal.aborted) {
       try {
-        const busy = await this.tick();
+        const busy = await this.tick(signal);
         backoff.reset();
         await clock.wait(busy ? BUSY_TICK_MS : IDLE_TICK_MS, signal);
       } catch (error) {
@@ -66,7 +66,7 @@ class Scheduler {
   }
 
   /** Answers whether a job is open. */
-  private async tick(): Promise<boolean> {
+  private async tick(stopping: AbortSignal): Promise<boolean> {
     const { store, owner } = this.options;
     if (!(await store.work.acquireLease('scheduler', owner, LEASE_TTL_MS))) return false;
     await this.startDueJobs();
@@ -78,16 +78,16 @@ class Scheduler {
     this.start('schemas', () => this.schemas.look());
     this.start('tables', () => this.tables.look());
     const jobs = await store.jobs.open();
-    for (const { id } of jobs) this.start(`job ${id}`, () => this.step(id));
+    for (const { id } of jobs) this.start(`job ${id}`, () => this.step(id, stopping));
     return jobs.length > 0;
   }
 
   /** Reads the job itself: the list may be from before the step that has just ended. */
-  private async step(id: number): Promise<void> {
+  private async step(id: number, stopping: AbortSignal): Promise<void> {
     const { store } = this.options;
     const job = await store.jobs.get(id);
     if (!['pending', 'running', 'incomplete'].includes(job.status)) return;
-    await new SyncJob(this.options, job).step(await store.work.listWork());
+    await new SyncJob({ ...this.options, stopping }, job).step(await store.work.listWork());
   }
 
   private async startDueJobs(): Promise<void> {

@@ -94,7 +94,9 @@ export class SyncJob {
   /** What runs after a sync is part of it: its failure is the job's. */
   private async finish(): Promise<void> {
     try {
-      if (this.job.configType === 'sync') await runHooks(this.options, this.job);
+      const deadline = this.job.createdAt + this.options.policy.maxJobMs;
+      const isSync = this.job.configType === 'sync';
+      if (isSync && (await runHooks(this.options, this.job, deadline)) === 'left') return;
     } catch (thrown) {
       const { code, message } = toPipelineError(thrown);
       return this.attemptFailed([failureReason(code, message)]);

@@ -138,4 +138,11 @@ describe('the rest of the families', () => {
       DEFAULT_WORKSPACE_ID,
     );
   });
+
+  it('logs/get has what the process said last, as text', async () => {
+    const { status, body } = await api.call('logs/get', { logType: 'server' });
+    expect([status, body]).toEqual([200, expect.stringContaining('"msg":"listening"') as string]);
+    expect((await api.call('logs/get', { logType: 'scheduler' })).body).toBe('');
+    expect((await api.call('logs/get', { logType: 'other' })).status).toBe(400);
+  });
 });

@@ -1,8 +1,12 @@
+import type { TSchema } from 'typebox';
+import { Compile } from 'typebox/schema';
 import { OutgoingRules } from '../../../core/net/outgoing-rules.ts';
+import { LogTail } from '../../../core/observe/log-tail.ts';
 import { createLogger } from '../../../core/observe/logger.ts';
 import type { Connectors } from '../../../connectors/registry.ts';
 import type { Store } from '../../../core/store/store.ts';
 import { DEFAULT_WORKSPACE_ID } from '../../../core/store/workspaces.ts';
+import { answerOf } from '../../../services/api/answer-shapes.ts';
 import { apiService, type ApiOptions } from '../../../services/api/api.ts';
 import {
   DESTINATION_DEFINITION,
@@ -44,11 +48,13 @@ export async function apiContext(
   const owned = options.store === undefined ? await embeddedStore() : null;
   const store = options.store ?? (owned as { store: Store }).store;
   const fake = fakeConnectors();
+  const logs = new LogTail({ write: () => undefined });
   const service = apiService({
     store,
     connectors: options.connectors ?? fake,
     rules: new OutgoingRules(['127.0.0.1']),
-    logger: createLogger({ level: 'silent', service: 'api' }),
+    logger: createLogger({ level: 'info', service: 'api', destination: logs }),
+    logs,
     settings: {
       apiHost: '127.0.0.1',
       apiPort: 0,
@@ -65,8 +71,8 @@ export async function apiContext(
     url,
     store,
     fake,
-    call: (path, body, headers) =>
-      answer(
+    async call(path, body, headers) {
+      const given = await answer(
         fetch(`${url}/api/v1/${path}`, {
           method: 'POST',
           headers: { 'content-type': 'application/json', ...headers },
@@ -74,7 +80,10 @@ export async function apiContext(
             body: typeof body === 'string' ? body : JSON.stringify(body),
           }),
         }),
-      ),
+      );
+      checkAnswer(path, given);
+      return given;
+    },
     get: (path, headers = {}) => answer(fetch(`${url}${path}`, { headers })),
     async createSource(configuration = {}) {
       const { body } = await fixture.call('sources/create', {
@@ -121,6 +130,22 @@ export function streamRequest(name: string, config: object = {}, more: object = 
     stream: { name, namespace: 'public', jsonSchema: {}, ...more },
     config: { syncMode: 'incremental', destinationSyncMode: 'append', ...config },
   };
+}
+
+const compiled = new Map<TSchema, ReturnType<typeof Compile>>();
+
+/** Throws when a call answers otherwise than the OpenAPI document says. */
+function checkAnswer(path: string, { status, body }: Answer): void {
+  if (status >= 300) return;
+  const shape = answerOf(path.replace(/\/$/, ''));
+  if (shape === undefined) return;
+  if ((status === 204) !== (shape === null)) throw new Error(`${path} answered ${status}`);
+  if (shape === null) return;
+  const check = compiled.get(shape) ?? Compile(shape);
+  compiled.set(shape, check);
+  if (check.Check(body)) return;
+  const [, errors] = check.Errors(body);
+  throw new Error(`${path} answers otherwise than documented: ${JSON.stringify(errors)}`);
 }
 
 async function answer(response: Promise<Response>): Promise<Answer> {

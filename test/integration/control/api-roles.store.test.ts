@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { OutgoingRules } from '../../../core/net/outgoing-rules.ts';
+import { LogTail } from '../../../core/observe/log-tail.ts';
 import { createLogger } from '../../../core/observe/logger.ts';
 import { ROLES, type Role } from '../../../core/store/access-tokens.ts';
 import { createApi } from '../../../services/api/api.ts';
@@ -41,6 +42,7 @@ async function routesOfTheProgram(): Promise<string[]> {
     logger: createLogger({ level: 'silent', service: 'api' }),
     settings: { apiHost: '127.0.0.1', apiPort: 0, apiToken: null, apiRequestsPerSecond: 1 },
     registry,
+    logs: new LogTail({ write: () => undefined }),
   });
   await app.ready();
   return app.routeEntries.map(({ method, pattern }) => `${method} ${pattern}`);

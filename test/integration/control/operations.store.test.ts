@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { isProcessAlive } from '../../../core/run/process-alive.ts';
 import { apiContext, createConnection, type ApiFixture } from './api-fixture.ts';
 import { Stage, STREAM as stream } from './scheduler-stage.ts';
 
@@ -172,5 +173,48 @@ describe('operations', () => {
     await stage.stop();
     expect(Date.now() - cancelled).toBeLessThan(20_000);
     expect(await statusOf(id)).toBe('cancelled');
+  });
+
+  it('a cancel ends a webhook that is not answered, and what follows does not run', async () => {
+    const reached = Promise.withResolvers<void>();
+    const silent = createServer(() => reached.resolve());
+    await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
+    const executionUrl = `http://127.0.0.1:${(silent.address() as AddressInfo).port}/`;
+    const unanswered = await create({ operatorType: 'webhook', webhook: { executionUrl } });
+    const id = await sync([unanswered, await webhook()]);
+    await reached.promise;
+    await api.call('jobs/cancel', { id });
+    const cancelled = Date.now();
+    await stage.stop();
+    expect(Date.now() - cancelled).toBeLessThan(20_000);
+    silent.closeAllConnections();
+    silent.close();
+    expect(await statusOf(id)).toBe('cancelled');
+    expect(received).toEqual([]);
+    expect(await logOf(id)).not.toContain('failed:');
+  });
+
+  it('a scheduler that ends takes its program with it, and the next one runs it again', async () => {
+    dbtIs('echo "begun $$"; [ -e ../again ] || exec sleep 600');
+    const id = await sync([await dbt()]);
+    await expect.poll(() => logOf(id), eventually).toMatch(/dbt: begun \d+/);
+    const [, pid = ''] = /begun (\d+)/.exec(await logOf(id)) ?? [];
+    await stage.stopSchedulers();
+    expect(isProcessAlive(Number(pid))).toBe(false);
+    expect(await statusOf(id)).toBe('running');
+    writeFileSync(join(projects, 'again'), '');
+    stage.startScheduler('scheduler-2');
+    await expect.poll(() => statusOf(id), eventually).toBe('succeeded');
+    expect(await stage.store.jobs.attempts([id])).toHaveLength(1);
+  });
+
+  it('a long program holds up no other job', async () => {
+    dbtIs('echo begun; exec sleep 600');
+    const id = await sync([await dbt()]);
+    await expect.poll(() => logOf(id), eventually).toContain('dbt: begun');
+    const other = await sync([]);
+    await expect.poll(() => statusOf(other), eventually).toBe('succeeded');
+    expect(await statusOf(id)).toBe('running');
+    await api.call('jobs/cancel', { id });
   });
 });

@@ -97,9 +97,13 @@ export class Stage {
     });
   }
 
-  async stop(): Promise<void> {
+  async stopSchedulers(): Promise<void> {
     for (const { abort } of this.running) abort.abort();
     await Promise.all(this.running.map(({ done }) => done));
+  }
+
+  async stop(): Promise<void> {
+    await this.stopSchedulers();
     for (const job of await this.store.jobs.open()) await this.store.jobs.cancel(job.id);
   }
 }

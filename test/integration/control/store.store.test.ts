@@ -296,7 +296,7 @@ describe('the embedded store', () => {
     const read = other.actors.get('source', ids.sourceId);
     await expect(read).rejects.toMatchObject({ code: 'CFG_SECRET_KEY' });
     await other.close();
-  }, 60_000);
+  }, 180_000);
 });
 
 it('a server that is not there is CFG_STORE_UNAVAILABLE, without the password', async () => {
