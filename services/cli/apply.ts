@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { stringify } from 'yaml';
 import { loadSettings } from '../../core/config/settings.ts';
 import { PipelineError } from '../../core/errors/pipeline-error.ts';
+import { importAirbyte } from './airbyte-import.ts';
 import { parseConfigFile } from './config-file.ts';
 import { planApply, type Change, type Plan } from './config-plan.ts';
 import { exported, readDeployed } from './deployed-config.ts';
@@ -31,6 +32,16 @@ export function addConfigFileCommands(program: Command): void {
     .option('--api <url>', 'address of the API; the one of the settings when not given')
     .action(async (options: { api?: string }) => {
       process.stdout.write(stringify(exported(await readDeployed(remoteApi(options.api)))));
+    });
+  program
+    .command('import')
+    .description("print what Airbyte's octavia or API wrote as a file for apply")
+    .argument('<paths...>', "octavia's folder, or answers of its lists as JSON")
+    .action(async (paths: string[]) => {
+      const { secretEnvPrefix: secretPrefix } = loadSettings(process.env);
+      const { file, notes } = await importAirbyte(paths, { env: process.env, secretPrefix });
+      process.stdout.write(stringify(file));
+      for (const note of notes) process.stderr.write(`${note}\n`);
     });
 }
 
