@@ -146,6 +146,12 @@ export const SETTINGS = {
     description:
       'Requests that one caller may make in a second; a fiftieth of it may log in to other servers (check, discover).',
   },
+  HEADRACE_AUDIT_READS: {
+    type: 'switch',
+    default: false,
+    secret: false,
+    description: 'Write calls that only read to the audit log too.',
+  },
   HEADRACE_OUTGOING_ALLOW: {
     type: 'list',
     default: null,

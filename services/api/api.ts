@@ -42,7 +42,7 @@ export function createApi(options: ApiOptions): FastifyInstance {
   const { settings, logger, store } = options;
   const app = createHttpServer(settings, logger, store.tokens);
   noteRoutes(app);
-  auditCalls(app, store.audit, logger);
+  auditCalls(app, store.audit, { logger, reads: settings.auditReads === true });
   app.get('/api/v1/health', async () => {
     await store.ping();
     return { available: true };

@@ -16,16 +16,20 @@ declare module 'fastify' {
   }
 }
 
-/** Writes down every call that may change something, and every one that was refused, before its
- * answer leaves: what a client was told of is in the log. */
-export function auditCalls(app: FastifyInstance, audit: AuditLog, logger: Logger): void {
+/** Writes down every call that may change something, every one that was refused and, with `reads`,
+ * all others that need a token, before its answer leaves: what a client was told of is in the log. */
+export function auditCalls(
+  app: FastifyInstance,
+  audit: AuditLog,
+  { logger, reads }: { readonly logger: Logger; readonly reads: boolean },
+): void {
   app.decorateRequest('answeredIds');
   app.addHook('preSerialization', (request, _reply, payload, done) => {
     request.answeredIds = idsIn(payload);
     done(null, payload);
   });
   app.addHook('onSend', async (request, reply, payload) => {
-    if (isWorthKeeping(request, reply.statusCode)) {
+    if (isWorthKeeping(request, reply.statusCode, reads)) {
       try {
         await audit.add(entryOf(request, reply.statusCode));
       } catch (err) {
@@ -37,11 +41,12 @@ export function auditCalls(app: FastifyInstance, audit: AuditLog, logger: Logger
   });
 }
 
-function isWorthKeeping(request: FastifyRequest, status: number): boolean {
+function isWorthKeeping(request: FastifyRequest, status: number, reads: boolean): boolean {
   if (status === 401 || status === 403) return true;
   const pattern = request.routeOptions.url;
   if (pattern === undefined) return false;
-  return ['operator', 'admin'].includes(accessOf(request.method, pattern));
+  const access = accessOf(request.method, pattern);
+  return access === 'operator' || access === 'admin' || (reads && access === 'viewer');
 }
 
 function entryOf(request: FastifyRequest, status: number) {

@@ -29,7 +29,7 @@ export type HttpSettings = Pick<
   'apiHost' | 'apiPort' | 'apiToken' | 'apiRequestsPerSecond'
 > &
   // Absent or 0: there is no second port.
-  Partial<Pick<Settings, 'webPort'>>;
+  Partial<Pick<Settings, 'webPort' | 'auditReads'>>;
 
 /**
  * A Fastify instance with the habits of Airbyte's clients: trailing slashes, empty bodies under a

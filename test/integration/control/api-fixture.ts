@@ -41,6 +41,7 @@ export async function apiContext(
     store?: Store;
     requestsPerSecond?: number;
     webPort?: number;
+    auditReads?: boolean;
     /** In place of the fakes. */
     connectors?: Connectors;
   } = {},
@@ -59,6 +60,7 @@ export async function apiContext(
       apiHost: '127.0.0.1',
       apiPort: 0,
       webPort: options.webPort ?? 0,
+      auditReads: options.auditReads ?? false,
       apiToken: options.token ?? null,
       apiRequestsPerSecond: options.requestsPerSecond ?? 100_000,
     },

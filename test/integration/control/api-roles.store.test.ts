@@ -145,6 +145,23 @@ describe('the audit log', () => {
     expect(body.entries[1].who).toMatch(/^viewer /);
     expect(JSON.stringify(body)).not.toMatch(/canary/);
   });
+
+  it('names who read what, where that is asked for', async () => {
+    const { store } = api;
+    await using audited = await apiContext({ store, token: ADMIN, auditReads: true });
+    const viewer = bearer(await tokenOf('viewer'));
+    await audited.call('connections/list', { workspaceId: 'default' }, viewer);
+    await audited.get('/health/live');
+    const { body } = await audited.call(
+      'audit/list',
+      { pagination: { pageSize: 1 } },
+      bearer(ADMIN),
+    );
+    expect(body.entries).toMatchObject([
+      { call: 'POST /api/v1/connections/list', status: 200, fields: ['workspaceId'] },
+    ]);
+    expect(body.entries[0].who).toMatch(/^viewer /);
+  });
 });
 
 describe('limits', () => {
