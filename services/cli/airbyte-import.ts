@@ -17,7 +17,8 @@ export interface Imported {
 
 /** Where a variable of Airbyte's is read from when it becomes a reference. */
 export interface Variables {
-  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Of a variable; undefined when it is not set. */
+  valueOf(name: string): string | undefined;
   /** HEADRACE_SECRET_ENV_PREFIX. */
   readonly secretPrefix: string;
 }
@@ -165,7 +166,7 @@ function scheduleOf({ schedule, scheduleType }: Fields): Fields {
  */
 function withVariables(
   configuration: Fields,
-  { env, secretPrefix }: Variables,
+  { valueOf, secretPrefix }: Variables,
   path: string,
 ): Record<string, unknown> {
   const reference = (value: unknown): unknown =>
@@ -176,7 +177,7 @@ function withVariables(
   const filled = (value: unknown): unknown =>
     typeof value === 'string'
       ? value.replaceAll(/\$\{(\w+)\}/g, (_, name: string) => {
-          const text = env[name];
+          const text = valueOf(name);
           if (text === undefined)
             throw invalid(path, `needs the variable ${name}, which is not set`);
           return text;

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { stringify } from 'yaml';
+import { environmentVariable } from '../../core/config/environment-variable.ts';
 import { loadSettings } from '../../core/config/settings.ts';
 import { PipelineError } from '../../core/errors/pipeline-error.ts';
 import { importAirbyte } from './airbyte-import.ts';
@@ -39,7 +40,10 @@ export function addConfigFileCommands(program: Command): void {
     .argument('<paths...>', "octavia's folder, or answers of its lists as JSON")
     .action(async (paths: string[]) => {
       const { secretEnvPrefix: secretPrefix } = loadSettings(process.env);
-      const { file, notes } = await importAirbyte(paths, { env: process.env, secretPrefix });
+      const { file, notes } = await importAirbyte(paths, {
+        valueOf: environmentVariable,
+        secretPrefix,
+      });
       process.stdout.write(stringify(file));
       for (const note of notes) process.stderr.write(`${note}\n`);
     });

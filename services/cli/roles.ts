@@ -3,6 +3,7 @@ import { flushCompileCache } from 'node:module';
 import { hostname } from 'node:os';
 import type { Command } from 'commander';
 import { loadSettings, type Settings } from '../../core/config/settings.ts';
+import { keepToMemoryLimit } from '../../core/config/memory-limit.ts';
 import type { ResourceGroup } from '../../core/config/resources.ts';
 import { createLogger, type Logger } from '../../core/observe/logger.ts';
 import { LogTail } from '../../core/observe/log-tail.ts';
@@ -22,7 +23,6 @@ import { createScheduler } from '../scheduler/scheduler.ts';
 import { createSinkWorker } from '../sink/sink-worker.ts';
 import { openKafka } from './kafka.ts';
 import { watchMemoryDeaths } from './memory-deaths.ts';
-import { keepToMemoryLimit } from './memory-limit.ts';
 import { createSourceWorker } from '../source/source-worker.ts';
 import { verifyConnection } from '../verify/verify-connection.ts';
 

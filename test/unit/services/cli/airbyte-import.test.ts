@@ -11,7 +11,10 @@ afterAll(() => rmSync(root, { recursive: true, force: true }));
 
 const SOURCE = 'decd338e-5647-4c0b-adf4-da0e75f5a750';
 const DESTINATION = '25c5221d-dce2-4163-ade9-739ef790f503';
-const variables = { env: { SHOP_HOST: 'shop-db' }, secretPrefix: 'CONNECTOR_SECRET_' };
+const variables = {
+  valueOf: (name: string) => (name === 'SHOP_HOST' ? 'shop-db' : undefined),
+  secretPrefix: 'CONNECTOR_SECRET_',
+};
 
 function write(path: string, text: string): string {
   mkdirSync(dirname(join(root, path)), { recursive: true });
@@ -111,7 +114,7 @@ configuration:
     ],
   });
   const folder = [join(root, 'project')];
-  await expect(importAirbyte(folder, { ...variables, env: {} })).rejects.toThrow(
+  await expect(importAirbyte(folder, { ...variables, valueOf: () => undefined })).rejects.toThrow(
     'sources/shop/configuration.yaml needs the variable SHOP_HOST, which is not set',
   );
   const nowhere = connection('sources/none/configuration.yaml');

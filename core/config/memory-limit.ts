@@ -1,11 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { PipelineError } from '../../core/errors/pipeline-error.ts';
-import {
-  loadResources,
-  type ResourceGroup,
-  type ResourcesFile,
-} from '../../core/config/resources.ts';
+import { PipelineError } from '../errors/pipeline-error.ts';
+import { loadResources, type ResourceGroup, type ResourcesFile } from './resources.ts';
 
 const MIB = 1024 * 1024;
 /** Where Airbyte's documentation has the file. */

@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { memoryLimitMb } from '../../../../services/cli/memory-limit.ts';
+import { memoryLimitMb } from '../../../../core/config/memory-limit.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'headrace-limits-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -13,7 +13,7 @@ writeFileSync(
   'resources: { source: { memory_limit: 300Mi }, destination: { memory_limit: 400Mi } }',
 );
 
-const module = new URL('../../../../services/cli/memory-limit.ts', import.meta.url).href;
+const module = new URL('../../../../core/config/memory-limit.ts', import.meta.url).href;
 
 /** Heap limit in MiB and HEADRACE_MEMORY_MB of a process that kept to its limit. */
 function started(
