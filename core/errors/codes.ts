@@ -249,7 +249,7 @@ export const ERROR_CODES = {
     origin: 'replication',
     type: 'system_error',
     http: 500,
-    fix: 'Find who wrote a foreign record to the topic at the offset named; then reset the stream and, into Postgres, replay it with --rebuild --from an offset past that record.',
+    fix: 'Find who wrote a foreign record to the topic at the offset named; then reset the stream and, except into appended Parquet, replay it with --rebuild --from an offset past that record.',
   },
   CFG_INVALID_STACK: {
     reaction: 'stop',
@@ -305,14 +305,14 @@ export const ERROR_CODES = {
     origin: 'replication',
     type: 'system_error',
     http: 502,
-    fix: 'The topic was deleted outside of Headrace: reset the stream to fill a new one, then replay it with --rebuild into Postgres; give an S3 destination a new path.',
+    fix: 'The topic was deleted outside of Headrace: reset the stream to fill a new one, then replay it with --rebuild; give appended Parquet a new path.',
   },
   KAFKA_IDENTITY_CHANGED: {
     reaction: 'hold',
     origin: 'replication',
     type: 'system_error',
     http: 502,
-    fix: 'The topic was deleted and created again, or its log was cut behind our position: reset the stream, then replay it with --rebuild into Postgres; give an S3 destination a new path.',
+    fix: 'The topic was deleted and created again, or its log was cut behind our position: reset the stream, then replay it with --rebuild; give appended Parquet a new path.',
   },
   KAFKA_PARTITIONS_CHANGED: {
     reaction: 'hold',
@@ -326,7 +326,7 @@ export const ERROR_CODES = {
     origin: 'replication',
     type: 'system_error',
     http: 502,
-    fix: 'Records were removed before they were delivered: lengthen the retention of the topic, reset the stream, then replay it into Postgres with --rebuild --from the time of the reset.',
+    fix: 'Records were removed before they were delivered: lengthen the retention of the topic, reset the stream, then replay it with --rebuild --from the time of the reset, except into appended Parquet.',
   },
   KAFKA_FENCED: {
     reaction: 'stop',
@@ -368,7 +368,7 @@ export const ERROR_CODES = {
     origin: 'replication',
     type: 'system_error',
     http: 500,
-    fix: 'A record names a schema that the registry does not hold: find out who removed it or who wrote the record; then reset the stream and, into Postgres, replay it with --rebuild --from an offset past that record.',
+    fix: 'A record names a schema that the registry does not hold: find out who removed it or who wrote the record; then reset the stream and, except into appended Parquet, replay it with --rebuild --from an offset past that record.',
   },
   SCH_REGISTRY_REFUSED: {
     reaction: 'hold',
@@ -522,7 +522,7 @@ export const ERROR_CODES = {
     origin: 'replication',
     type: 'system_error',
     http: 409,
-    fix: 'An update left out a column of a row that the destination does not have: reset the stream, then replay it into Postgres with --rebuild --from the time of the reset.',
+    fix: 'An update left out a column of a row that the destination does not have: reset the stream, then replay it with --rebuild --from the time of the reset, except into appended Parquet.',
   },
   SNK_FENCED: {
     reaction: 'stop',

@@ -228,7 +228,7 @@ function versionedPart(stream: ConnectionStreamWork): object {
   return isHeldToCatalog(schemaPolicy) ? stream : rest;
 }
 
-function modeOf(word: string): ConnectionStreamWork['mode'] {
+export function modeOf(word: string): ConnectionStreamWork['mode'] {
   return word === 'append_dedup' || word === 'overwrite' ? word : 'append';
 }
 

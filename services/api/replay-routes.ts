@@ -1,8 +1,11 @@
 import type { FastifyInstance } from 'fastify';
 import Type from 'typebox';
 import { PipelineError } from '../../core/errors/pipeline-error.ts';
-import { namedStream } from '../../core/store/wanted-work.ts';
-import type { ReplayStart } from '../../core/store/work.ts';
+import { selectedStreams } from '../../core/store/connection-document.ts';
+import type { Connection } from '../../core/store/connections.ts';
+import { modeOf, namedStream } from '../../core/store/wanted-work.ts';
+import type { NamedStream, ReplayStart } from '../../core/store/work.ts';
+import { streamLabel } from '../../schemas/catalog/stream-id.ts';
 import { addCall, type ApiContext } from './api-context.ts';
 import { chosenStreams, StreamNames } from './reset-routes.ts';
 import { Uuid } from './request-body.ts';
@@ -22,8 +25,8 @@ export function addReplayRoute(app: FastifyInstance, context: ApiContext): void 
     const { connectionId, from = 'beginning', rebuild = false } = body;
     const { store } = context;
     const connection = await store.connections.get(connectionId);
-    await refuseUnable(context, connection.destinationId);
     const streams = chosenStreams(connection, body.streams).map(namedStream);
+    await refuseUnable(context, connection, streams);
     const replayId = await store.replays.order(connectionId, streams, startOf(from), rebuild);
     return { connectionId, replayId, streams };
   });
@@ -31,15 +34,24 @@ export function addReplayRoute(app: FastifyInstance, context: ApiContext): void 
 
 async function refuseUnable(
   { store, connectors }: ApiContext,
-  destinationId: string,
+  { destinationId, document }: Connection,
+  streams: readonly NamedStream[],
 ): Promise<void> {
   const { connector } = await store.actors.get('destination', destinationId);
-  const { spec, replays } = await connectors.destinations.load(connector);
-  if (replays === true) return;
-  throw new PipelineError(
-    'API_INVALID_CONNECTION',
-    `A ${spec.title} destination cannot be replayed; reset the streams instead`,
-  );
+  const destination = await connectors.destinations.load(connector);
+  if (destination.replays !== true) {
+    throw new PipelineError(
+      'API_INVALID_CONNECTION',
+      `A ${destination.spec.title} destination cannot be replayed; reset the streams instead`,
+    );
+  }
+  for (const { stream, config } of selectedStreams(document)) {
+    const { namespace, name } = namedStream(stream);
+    if (!streams.some((each) => each.name === name && each.namespace === namespace)) continue;
+    const problem = destination.replayProblem?.(modeOf(config.destinationSyncMode)) ?? null;
+    if (problem === null) continue;
+    throw new PipelineError('API_INVALID_CONNECTION', `stream ${streamLabel({ namespace, name })}: ${problem}`);
+  }
 }
 
 function startOf(from: string | number): ReplayStart {

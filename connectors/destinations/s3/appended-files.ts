@@ -12,6 +12,7 @@ import {
 import type { DestinationMode, PartitionTarget } from '../../spi/destination.ts';
 import { ClaimChain } from './claim-chain.ts';
 import { DECOMPRESSORS } from './codecs.ts';
+import { fileRange, sortFiles, type FileRange } from './file-ranges.ts';
 import { GenerationChain, generationPlace } from './generation-chain.ts';
 import { controlPrefix, rowIdHash, streamPrefix } from './object-key.ts';
 import type { ObjectStore } from './object-store.ts';
@@ -98,7 +99,14 @@ async function claimedFiles(
     ends,
     async *keys() {
       if (prefix === null) return;
-      for await (const key of store.list(prefix)) if (key.endsWith('.parquet')) yield key;
+      const files: FileRange[] = [];
+      for await (const object of store.objects(prefix)) {
+        const file = fileRange(object);
+        if (file !== null) files.push(file);
+        else if (object.key.endsWith('.parquet')) yield object.key;
+      }
+      // Those that lie within another were joined into it.
+      for (const { key } of sortFiles(files).current) yield key;
     },
   };
 }

@@ -34,4 +34,10 @@ export const destination: Destination = {
     return S3Writer.open(options, settings, openStore(settings, options.signal));
   },
   openAppended: openAppendedFiles,
+  replays: true,
+
+  replayProblem(mode) {
+    if (mode !== 'append') return null;
+    return 'appended files hold each record once already, and their topic may not go back as far as they do: for a new copy give the destination another path, or reset the stream';
+  },
 };

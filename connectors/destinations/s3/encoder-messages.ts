@@ -3,6 +3,7 @@ import type { ErrorDetails } from '../../../core/errors/pipeline-error.ts';
 import type { ChangeSchema } from '../../../schemas/envelope/change-decoder.ts';
 import type { FileColumn } from './file-columns.ts';
 import type { FoundField } from './json-fields.ts';
+import type { Joined, JoinSpec } from './file-join.ts';
 import type { KeyedContent, KeyedSpoolSpec } from './keyed-spool.ts';
 import type { Merged, MergeSpec } from './key-merge.ts';
 import type { RecordChunk, SpooledFile, SpoolSpec } from './spool-builder.ts';
@@ -28,6 +29,7 @@ export type ToEncoder =
   | { readonly type: 'open-keyed'; readonly spec: KeyedSpoolSpec }
   | { readonly type: 'seal-keyed'; readonly spool: number }
   | { readonly type: 'merge'; readonly spool: number; readonly merge: MergeSpec }
+  | { readonly type: 'join'; readonly spool: number; readonly join: JoinSpec }
   | { readonly type: 'records'; readonly spool: number; readonly chunk: RecordChunk }
   | { readonly type: 'seal'; readonly spool: number }
   | { readonly type: 'discard'; readonly spool: number };
@@ -43,6 +45,7 @@ export type FromEncoder =
       readonly files: number;
     }
   | { readonly type: 'found'; readonly spool: number; readonly search: Searched }
+  | { readonly type: 'joined'; readonly spool: number; readonly joined: Joined }
   | { readonly type: 'sealed'; readonly spool: number; readonly files: readonly SpooledFile[] }
   | { readonly type: 'sealed-keyed'; readonly spool: number; readonly content: KeyedContent }
   | { readonly type: 'merged'; readonly spool: number; readonly merged: Merged }

@@ -4,6 +4,7 @@ import type { ChangeSchema } from '../../../schemas/envelope/change-decoder.ts';
 import type { FromEncoder, ToEncoder } from './encoder-messages.ts';
 import { spoolError } from './errors.ts';
 import { FieldSearch } from './field-search.ts';
+import { FileJoin, type JoinSpec } from './file-join.ts';
 import { KeyedSpool } from './keyed-spool.ts';
 import { SpoolBuilder } from './spool-builder.ts';
 
@@ -24,6 +25,9 @@ function handle(message: ToEncoder): void {
       return;
     case 'widen':
       spools.get(message.spool)?.widen(message.columns);
+      return;
+    case 'join':
+      void join(message.spool, message.join);
       return;
     case 'find':
       find(message);
@@ -64,6 +68,14 @@ function fail(id: number, error: unknown): void {
   const { code, message: text, details } = spoolError(error);
   answer({ type: 'failed', spool: id, code, message: text, details });
   discard(id);
+}
+
+async function join(spool: number, spec: JoinSpec): Promise<void> {
+  try {
+    answer({ type: 'joined', spool, joined: await new FileJoin(spec).run() });
+  } catch (error) {
+    fail(spool, error);
+  }
 }
 
 function find({ spool, chunk, columns }: Extract<ToEncoder, { type: 'find' }>): void {

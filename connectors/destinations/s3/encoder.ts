@@ -3,6 +3,7 @@ import { PipelineError } from '../../../core/errors/pipeline-error.ts';
 import type { ChangeSchema } from '../../../schemas/envelope/change-decoder.ts';
 import type { FromEncoder, Searched, ToEncoder } from './encoder-messages.ts';
 import type { FileColumn } from './file-columns.ts';
+import type { Joined, JoinSpec } from './file-join.ts';
 import type { KeyedContent, KeyedSpoolSpec } from './keyed-spool.ts';
 import type { Merged, MergeSpec } from './key-merge.ts';
 import type { RecordChunk, SpooledFile, SpoolSpec } from './spool-builder.ts';
@@ -89,10 +90,22 @@ export class Encoder {
     schemas: Iterable<ChangeSchema>,
   ): Promise<Searched> {
     this.postSchemas(schemas);
+    return this.question((spool) => {
+      this.post({ type: 'find', spool, chunk, columns }, buffersOf(chunk));
+    });
+  }
+
+  /** Makes one file of several. It is the caller's. */
+  join(join: JoinSpec): Promise<Joined> {
+    return this.question((spool) => this.post({ type: 'join', spool, join }));
+  }
+
+  /** Asks what is about no spool. */
+  private question<T>(ask: (id: number) => void): Promise<T> {
     return new Promise((resolve, reject) => {
       const id = this.nextId++;
       this.questions.set(id, { resolve, reject });
-      this.post({ type: 'find', spool: id, chunk, columns }, buffersOf(chunk));
+      ask(id);
     });
   }
 
@@ -156,6 +169,8 @@ export class Encoder {
     const { thread } = this;
     this.thread = null;
     await thread?.terminate();
+    const closed = new PipelineError('SNK_ENCODER_LOST', 'the writer was closed');
+    for (const id of [...this.questions.keys()]) this.fail(id, closed);
   }
 
   private post(message: ToEncoder, transfer: ArrayBuffer[] = []): void {
@@ -188,6 +203,9 @@ export class Encoder {
         return;
       case 'found':
         this.answer(message.spool, message.search);
+        return;
+      case 'joined':
+        this.answer(message.spool, message.joined);
         return;
       case 'sealed':
         this.answer(message.spool, message.files);

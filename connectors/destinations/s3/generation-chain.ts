@@ -52,6 +52,10 @@ export interface Generation {
   readonly offsets: { readonly first: number | null; readonly next: number | null };
   /** First and last change of that part; null when it had none. */
   readonly source: { readonly first: SourcePosition; readonly last: SourcePosition } | null;
+  /** The last change that is in the rows; null before the first. */
+  readonly through: SourcePosition | null;
+  /** The last order to deliver the partition again that was carried out; null for none. */
+  readonly replay: string | null;
   readonly rows: number;
   readonly bytes: number;
   readonly columns: readonly FileColumn[];
@@ -61,7 +65,13 @@ export interface Generation {
 }
 
 /** What a generation says besides what follows from the chain and its files. */
-export type GenerationContent = Pick<Generation, 'id' | 'offsets' | 'source' | 'columns' | 'files'>;
+export interface GenerationContent extends Pick<
+  Generation,
+  'id' | 'offsets' | 'source' | 'columns' | 'files'
+> {
+  /** Set when it ends a replay. */
+  readonly replay?: string | undefined;
+}
 
 export interface GenerationPlace {
   readonly connectionId: string;
@@ -125,13 +135,15 @@ export class GenerationChain {
       partition: target.partition,
       mode: target.stream.mode,
       createdAt: new Date().toISOString(),
+      ...content,
+      through: content.source?.last ?? before?.generation.through ?? null,
+      replay: content.replay ?? before?.generation.replay ?? null,
       rows: content.files.reduce((sum, file) => sum + file.rows, 0),
       bytes: content.files.reduce((sum, file) => sum + file.bytes, 0),
       previous:
         before === undefined
           ? null
           : { generation: before.generation.generation, sha256: before.sha256 },
-      ...content,
     };
   }
 

@@ -17,6 +17,10 @@ export interface SealedChanges {
   readonly spool: Spool;
   readonly columns: readonly FileColumn[];
   readonly offsets: Generation['offsets'];
+  /** What the changes come on top of; null for nothing. */
+  readonly base: Generation | null;
+  /** The replay that these changes end. */
+  readonly replay?: string | undefined;
   /** Set when all its files are uploaded; an attempt that failed then goes on from there. */
   generation: Generation | null;
 }
@@ -41,17 +45,20 @@ export class GenerationMerge {
   }
 
   async run(sealed: SealedChanges): Promise<void> {
-    sealed.generation ??= this.store.next(await this.build(sealed));
-    await this.store.switchTo(sealed.generation);
+    await this.store.switchTo(await this.prepare(sealed));
+  }
+
+  /** What `run` would switch to: a generation that nobody sees, for others to be built on. */
+  async prepare(sealed: SealedChanges): Promise<Generation> {
+    return (sealed.generation ??= this.store.next(await this.build(sealed)));
   }
 
   private async build(sealed: SealedChanges): Promise<GenerationContent> {
-    const { spool, offsets } = sealed;
+    const { spool, offsets, base: before, replay } = sealed;
     const content = await this.context.encoder.sealKeyed(spool);
     const columns = withFields(sealed.columns, content.fields);
     const wide = { ...sealed, columns };
     const draft = this.store.draft();
-    const before = this.store.newest;
     const isWider = before !== null && columns.length > before.columns.length;
     const files: GenerationFile[] = [];
     let source: Source = null;
@@ -66,7 +73,7 @@ export class GenerationMerge {
       source = span(source, merged.source);
     }
     if (files.length === 0) files.push(...(await this.emptyFile(wide, draft)));
-    return { id: draft.id, offsets, source, columns, files };
+    return { id: draft.id, offsets, source, columns, files, replay };
   }
 
   /** The published files in the order of their slots: those to keep, and stretches to write anew.

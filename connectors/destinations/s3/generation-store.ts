@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { PipelineError } from '../../../core/errors/pipeline-error.ts';
 import { streamLabel } from '../../../schemas/catalog/stream-id.ts';
-import type { PartitionTarget } from '../../spi/destination.ts';
+import type { PartitionTarget, Replay } from '../../spi/destination.ts';
 import {
   GenerationChain,
   generationFileName,
@@ -49,6 +49,12 @@ export class GenerationStore {
 
   get newest(): Generation | null {
     return this.chain.newest;
+  }
+
+  /** The order that is not carried out yet. */
+  newReplay({ replay }: PartitionTarget): Replay | null {
+    const { newest } = this;
+    return replay === undefined || newest === null || newest.replay === replay.id ? null : replay;
   }
 
   /** Takes the partition over: from here on what another instance still does is fenced. Answers the

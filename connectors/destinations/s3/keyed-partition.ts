@@ -2,11 +2,12 @@ import type { PipelineError } from '../../../core/errors/pipeline-error.ts';
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { streamLabel } from '../../../schemas/catalog/stream-id.ts';
-import type { ChangeBatch, PartitionTarget } from '../../spi/destination.ts';
+import type { ChangeBatch, PartitionTarget, Replay } from '../../spi/destination.ts';
 import { AgeTimer } from './age-timer.ts';
 import { BackgroundWork } from './background-work.ts';
 import type { Spool } from './encoder.ts';
 import type { FileColumn } from './file-columns.ts';
+import type { Generation } from './generation-chain.ts';
 import { GenerationMerge, type SealedChanges } from './generation-merge.ts';
 import { GenerationStore } from './generation-store.ts';
 import { packKeyed } from './keyed-chunk.ts';
@@ -18,6 +19,14 @@ import { PartitionSchemas } from './partition-schemas.ts';
 
 /** Changes that may wait on the local disk, in bytes, however long a merge takes. */
 const MOST_WAITING_BYTES = 1024 * 1024 * 1024;
+
+interface ReplayUnderWay {
+  readonly id: string;
+  readonly from: number;
+  readonly until: number;
+  /** What was delivered again so far, on top of what it began with. */
+  base: Generation | null;
+}
 
 /**
  * Keeps one partition as one row per key. Changes wait on the local disk; when they are old enough,
@@ -43,6 +52,7 @@ export class KeyedPartition implements Partition {
     waitMs: () => this.waitMs(),
     act: () => this.rotate(),
   });
+  private replay: ReplayUnderWay | null = null;
   /** Epoch milliseconds before which age alone makes no generation. */
   private restUntil = 0;
   private closed = false;
@@ -63,8 +73,20 @@ export class KeyedPartition implements Partition {
     if (newest === null) await this.publishEmpty();
     const next = newest?.offsets.next ?? null;
     if (next === null) return null;
-    this.next = this.first = this.durable = next;
-    return next;
+    const replay = this.store.newReplay(this.target);
+    if (replay !== null) this.begin(replay, next);
+    this.next = this.first = this.durable = this.replay?.from ?? next;
+    if (this.next >= (this.replay?.until ?? Infinity)) await this.rotate();
+    return this.next;
+  }
+
+  /** Changes that are delivered again gather in generations that nobody sees, on top of nothing for a
+   * rebuild, else of what is there: a reader is never shown rows that were deleted since. */
+  private begin({ id, from, until, rebuild }: Replay, next: number): void {
+    const { newest } = this.store;
+    if (rebuild) this.replay = { id, from, until, base: null };
+    else this.replay = { id, from: Math.min(from, next), until: next, base: newest };
+    if (rebuild) this.schemas.columns = [];
   }
 
   /** A stream without rows is a file without rows. */
@@ -105,6 +127,7 @@ export class KeyedPartition implements Partition {
       if (this.isDue()) await this.rotate();
     }
     this.next = Math.max(this.next, batch.nextOffset);
+    if (this.next >= (this.replay?.until ?? Infinity)) await this.rotate();
     this.age.arm();
   }
 
@@ -121,8 +144,7 @@ export class KeyedPartition implements Partition {
     if (this.spool === null) return false;
     const { rotateBytes, rotateRows } = this.context.settings;
     const { encodedBytes } = this.spool;
-    const rows = this.store.newest?.rows ?? 0;
-    const bytes = this.store.newest?.bytes ?? 0;
+    const { rows = 0, bytes = 0 } = this.base() ?? {};
     if (encodedBytes >= MOST_WAITING_BYTES) return true;
     if (this.records >= rotateRows && this.records * 2 >= rows) return true;
     return encodedBytes >= rotateBytes && encodedBytes >= bytes;
@@ -130,28 +152,46 @@ export class KeyedPartition implements Partition {
 
   async rotate(): Promise<void> {
     await this.background.settle();
-    const { next, spool, first } = this;
-    if (next === null || next === this.first || this.closed) return;
+    const { next, first, replay } = this;
+    const endsReplay = replay !== null && next !== null && next >= replay.until;
+    if (next === null || (next === first && !endsReplay) || this.closed) return;
+    if (endsReplay && this.schemas.columns.length === 0) await this.schemas.loadLatest();
+    const spool = endsReplay ? (this.spool ?? this.openSpool()) : this.spool;
     this.first = next;
     this.records = 0;
     this.spool = null;
     this.age.clear();
     if (spool === null) {
-      this.durable = next; // offsets without a record: there is nothing to lose
+      if (replay === null) this.durable = next; // offsets without a record: there is nothing to lose
       return;
     }
     const sealed = this.sealed(spool, first, next);
-    this.background.start(() => this.publish(sealed, next));
+    if (replay === null || endsReplay) this.background.start(() => this.publish(sealed, next));
+    else this.background.start(() => this.gather(sealed, replay));
+  }
+
+  /** Makes what was delivered again so far a generation for the rest to come on top of. */
+  private async gather(sealed: SealedChanges, replay: ReplayUnderWay): Promise<void> {
+    replay.base = await this.merge.prepare(sealed);
+    this.schemas.goOnFrom(replay.base.columns);
+    this.context.encoder.discard(sealed.spool);
+  }
+
+  private base(): Generation | null {
+    return this.replay === null ? this.store.newest : this.replay.base;
   }
 
   private sealed(spool: Spool, first: number | null, next: number | null): SealedChanges {
     const columns: readonly FileColumn[] = this.schemas.columns;
-    return { spool, columns, offsets: { first, next }, generation: null };
+    const { replay } = this;
+    const offsets = { first: replay?.from ?? first, next };
+    return { spool, columns, offsets, base: this.base(), replay: replay?.id, generation: null };
   }
 
   private async publish(sealed: SealedChanges, next: number): Promise<void> {
     const started = Date.now();
     await this.merge.run(sealed);
+    this.replay = null;
     this.durable = next;
     this.schemas.goOnFrom(sealed.generation?.columns ?? []);
     this.context.encoder.discard(sealed.spool);
@@ -161,7 +201,7 @@ export class KeyedPartition implements Partition {
   }
 
   private waitMs(): number | null {
-    if (this.next === this.first || this.closed) return null;
+    if (this.next === this.first || this.closed || this.replay !== null) return null;
     return Math.max(this.context.settings.rotateMs, this.restUntil - Date.now());
   }
 

@@ -17,7 +17,7 @@ import { dirname, join } from 'node:path';
 import { isProcessAlive } from '../../../core/run/process-alive.ts';
 import { PipelineError } from '../../../core/errors/pipeline-error.ts';
 import { folderError } from './errors.ts';
-import type { ObjectStore } from './object-store.ts';
+import type { ObjectStore, StoredObject } from './object-store.ts';
 
 /** Our own files of a bucket: what is being written, and the objects' user metadata. Readers of data
  * folders skip a segment that begins with a dot. */
@@ -77,6 +77,13 @@ export class LocalObjectStore implements ObjectStore {
     for (const bytes of keys.sort(Buffer.compare)) {
       const key = bytes.toString();
       if (key.startsWith(prefix) && (past === null || Buffer.compare(bytes, past) > 0)) yield key;
+    }
+  }
+
+  async *objects(prefix: string): AsyncIterable<StoredObject> {
+    for await (const key of this.list(prefix)) {
+      const found = await named('listing objects', () => orNull(stat(this.path(key))));
+      if (found !== null) yield { key, bytes: found.size };
     }
   }
 

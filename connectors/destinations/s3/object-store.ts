@@ -1,3 +1,8 @@
+export interface StoredObject {
+  readonly key: string;
+  readonly bytes: number;
+}
+
 /** What this destination asks of an object store; every error is a classified PipelineError. */
 export interface ObjectStore {
   bucketExists(): Promise<void>;
@@ -9,6 +14,8 @@ export interface ObjectStore {
   head(key: string): Promise<Record<string, string> | null>;
   /** Keys behind `after` that begin with `prefix`, in order. */
   list(prefix: string, after?: string): AsyncIterable<string>;
+  /** The same with their sizes. */
+  objects(prefix: string): AsyncIterable<StoredObject>;
   delete(key: string): Promise<void>;
   /** Uploads a local file; false as for putIfAbsent. */
   uploadIfAbsent(

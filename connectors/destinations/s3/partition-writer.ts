@@ -11,6 +11,7 @@ import type { Claim } from './claim-chain.ts';
 import type { Spool } from './encoder.ts';
 import { hasDocuments } from './field-search.ts';
 import { withColumns, withFields, type FileColumn } from './file-columns.ts';
+import { FileJoining } from './file-joining.ts';
 import { fileLayout } from './file-layout.ts';
 import type { Partition } from './partition.ts';
 import { PartitionSchemas } from './partition-schemas.ts';
@@ -33,6 +34,7 @@ export class PartitionWriter implements Partition {
   durable = 0;
   private readonly context: WriterContext;
   private readonly delivery: RangeDelivery;
+  private readonly joining: FileJoining;
   private readonly schemas: PartitionSchemas;
   /** Next offset to take; null while the bucket knows nothing of the partition. */
   private next: number | null = null;
@@ -59,6 +61,7 @@ export class PartitionWriter implements Partition {
     this.context = context;
     this.label = streamLabel(target.stream.stream);
     this.delivery = new RangeDelivery(target, context);
+    this.joining = new FileJoining(target, context);
     this.schemas = new PartitionSchemas(target, context.schemas);
     this.background = new BackgroundWork(context.signal);
     this.layout = fileLayout([], context.settings);
@@ -223,6 +226,7 @@ export class PartitionWriter implements Partition {
   private async deliver(sealed: SealedRange): Promise<void> {
     await this.delivery.deliver(sealed);
     this.durable = sealed.end;
+    this.joining.fileDelivered(sealed.end, sealed.layout.columns);
   }
 
   private waitMs(): number | null {
@@ -238,6 +242,7 @@ export class PartitionWriter implements Partition {
   discard(): void {
     this.closed = true;
     this.background.close();
+    this.joining.close();
     this.age.clear();
     if (this.spool !== null) this.context.encoder.discard(this.spool);
     this.spool = null;

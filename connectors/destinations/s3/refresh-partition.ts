@@ -19,7 +19,7 @@ import { SLOTS } from './hash-slots.ts';
 import { rowIdHash } from './object-key.ts';
 import type { Partition } from './partition.ts';
 import { PartitionSchemas } from './partition-schemas.ts';
-import { positionOf, positionText, type Position } from './position.ts';
+import { comparePositions, positionOf, positionText, type Position } from './position.ts';
 import type { WriterContext } from './range-delivery.ts';
 import { chunkEnd, indexAtOffset, indexOfMark, packChunk } from './record-run.ts';
 import { fileHash } from './slot-files.ts';
@@ -70,6 +70,8 @@ export class RefreshPartition implements Partition {
     const newest = await this.store.open();
     if (newest === null) await this.publishEmpty();
     this.next = newest?.offsets.next ?? null;
+    const replay = this.store.newReplay(this.target);
+    if (replay !== null && this.next !== null) this.next = Math.min(replay.from, this.next);
     return this.next;
   }
 
@@ -189,10 +191,22 @@ export class RefreshPartition implements Partition {
   private async end(offset: number): Promise<void> {
     await this.endFile();
     const { draft, begin, first, files } = this.refresh as Refresh;
+    const last = positionOf(this.change);
+    if (this.isReplaced(last)) {
+      this.refresh = null;
+      return;
+    }
     if (files.length === 0) files.push(await this.emptyFile(draft));
-    const source = { first: positionText(begin), last: positionText(positionOf(this.change)) };
+    const source = { first: positionText(begin), last: positionText(last) };
     await this.switchTo({ draft, offsets: { first, next: offset + 1 }, source, files });
     this.refresh = null;
+  }
+
+  /** Of a replay: a newer copy is there, and readers never go back (invariant 4). */
+  private isReplaced(last: Position): boolean {
+    const shown = this.store.newest?.through ?? null;
+    if (shown === null) return false;
+    return comparePositions(last, { ...shown, lsn: BigInt(shown.lsn) }) < 0;
   }
 
   private async emptyFile(draft: Draft): Promise<GenerationFile> {
@@ -206,7 +220,8 @@ export class RefreshPartition implements Partition {
   ): Promise<void> {
     const { draft, ...rest } = content;
     const { columns } = this.schemas;
-    await this.store.switchTo(this.store.next({ id: draft.id, columns, ...rest }));
+    const replay = this.store.newReplay(this.target)?.id;
+    await this.store.switchTo(this.store.next({ id: draft.id, columns, ...rest, replay }));
   }
 
   /** A refresh becomes durable with its end mark and not before. */

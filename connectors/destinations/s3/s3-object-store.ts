@@ -18,7 +18,7 @@ import {
 import { Upload } from '@aws-sdk/lib-storage';
 import { failpoint } from '../../../core/run/failpoints.ts';
 import { nameOf, statusOf, storeError } from './errors.ts';
-import type { ObjectStore } from './object-store.ts';
+import type { ObjectStore, StoredObject } from './object-store.ts';
 import type { S3Settings } from './settings.ts';
 
 const SINGLE_PUT_LIMIT = 16 * 1024 * 1024;
@@ -124,6 +124,10 @@ export class S3ObjectStore implements ObjectStore {
   }
 
   async *list(prefix: string, after?: string): AsyncIterable<string> {
+    for await (const { key } of this.objects(prefix, after)) yield key;
+  }
+
+  async *objects(prefix: string, after?: string): AsyncIterable<StoredObject> {
     let token: string | undefined;
     do {
       const page = await this.send('listing objects', () =>
@@ -137,7 +141,9 @@ export class S3ObjectStore implements ObjectStore {
           this.options(),
         ),
       );
-      for (const { Key } of page.Contents ?? []) if (Key !== undefined) yield Key;
+      for (const { Key, Size } of page.Contents ?? []) {
+        if (Key !== undefined) yield { key: Key, bytes: Size ?? 0 };
+      }
       token = page.IsTruncated === true ? page.NextContinuationToken : undefined;
     } while (token !== undefined);
   }

@@ -29,6 +29,8 @@ export interface S3Settings {
   readonly partitionBy: PartitionBy;
   /** How long a replaced generation stays for readers that have begun with it. */
   readonly retentionMs: number;
+  /** Mode append: so many small files become one; null never. */
+  readonly joinFiles: number | null;
   /** The newest generation's files lie in the stream's folder too. */
   readonly plainFolder: boolean;
 }
@@ -100,6 +102,10 @@ export function readSettings(config: Record<string, unknown>): S3Settings {
     rotateMs: positive(fields, 'rotation_seconds', 60, problems) * 1000,
     partitionBy: readPartitionBy(fields, problems),
     retentionMs: positive(fields, 'generation_retention_seconds', 900, problems) * 1000,
+    joinFiles:
+      fields['join_small_files'] === true
+        ? positive(fields, 'join_from_files', 10, problems)
+        : null,
     plainFolder: fields['plain_folder'] !== false,
   };
   if (problems.length > 0) {

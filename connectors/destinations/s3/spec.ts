@@ -101,10 +101,26 @@ export const spec: ConnectorSpec = {
       generation_retention_seconds: {
         title: 'Replaced generations stay',
         description:
-          'Modes append_dedup and overwrite: so many seconds the files of a replaced generation stay for readers that have begun with it.',
+          'So many seconds the files of a replaced generation, or those that were joined, stay for readers that have begun with them.',
         type: 'number',
         default: 900,
         order: 12,
+      },
+      join_small_files: {
+        title: 'Join small files',
+        description:
+          'Mode append: small files are put together in the background, up to the block size. Readers must then leave out files whose offsets lie within those of another (docs/lake.md); replaced files stay for generation_retention_seconds.',
+        type: 'boolean',
+        default: false,
+        order: 14,
+      },
+      join_from_files: {
+        title: 'Fewest files to join',
+        description: 'So many neighbouring small files are worth being joined.',
+        type: 'integer',
+        default: 10,
+        minimum: 2,
+        order: 15,
       },
       plain_folder: {
         title: 'Plain folder',

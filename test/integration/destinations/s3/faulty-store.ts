@@ -67,6 +67,10 @@ export class FaultyStore implements ObjectStore {
     return this.alive().list(prefix, after);
   }
 
+  objects(prefix: string): ReturnType<ObjectStore['objects']> {
+    return this.alive().objects(prefix);
+  }
+
   delete(key: string): Promise<void> {
     return this.at('delete', () => this.store.delete(key));
   }
