@@ -99,6 +99,8 @@ export class FileJoining {
       const inputs = [...local];
       const path = this.scratchPath();
       local.push(path);
+      // A closed writer's thread has ended and must not begin again.
+      if (this.closed) return;
       const layout = fileLayout(columns, settings);
       const { rows, bytes } = await encoder.join({ inputs, path, layout });
       const metadata = { 'headrace-claim': claim.id, 'headrace-rows': String(rows) };
