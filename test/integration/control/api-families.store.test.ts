@@ -79,6 +79,25 @@ describe('the rest of the families', () => {
     });
   });
 
+  it('puts the state of streams to null: they begin anew', async () => {
+    const put = (streamState: unknown) =>
+      api.call('state/create_or_update', {
+        connectionId,
+        connectionState: {
+          stateType: 'stream',
+          connectionId,
+          streamState: [{ streamDescriptor: { name: 'orders', namespace: 'public' }, streamState }],
+        },
+      });
+    expect((await put({ cursor: '1' })).body.exceptionClassName).toBe('API_STATE_READ_ONLY');
+    expect((await put(null)).body).toMatchObject({ stateType: 'global', connectionId });
+    const { jobs } = (
+      await api.call('jobs/list', { configId: connectionId, configTypes: ['reset_connection'] })
+    ).body as { jobs: { job: { id: number } }[] };
+    expect(jobs).toHaveLength(1);
+    await api.call('jobs/cancel', { id: jobs[0]?.job.id });
+  });
+
   it('answers web_backend calls with ends and last job', async () => {
     const before = await api.call('web_backend/connections/get', { connectionId });
     expect(before.body).toMatchObject({
