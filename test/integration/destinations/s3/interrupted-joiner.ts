@@ -9,6 +9,7 @@ import { openStore } from '../../../../connectors/destinations/s3/open-store.ts'
 import { readSettings } from '../../../../connectors/destinations/s3/settings.ts';
 import { S3Writer } from '../../../../connectors/destinations/s3/writer.ts';
 import { topicOfIds } from './memory-topic.ts';
+import { buffersOf } from '../../../support/buffers.ts';
 
 /** A program that delivers ids in small files, which are joined meanwhile, until all are there and
  * joined, or it gets to the request to its store at which a signal hits it. */
@@ -66,7 +67,7 @@ const writer = await S3Writer.open(
     config: order.config,
     schemas: topic,
     scratchFolder: order.scratchFolder,
-    maxBufferedBytes: 1024 * 1024,
+    buffers: buffersOf(1024 * 1024),
     signal: new AbortController().signal,
   },
   settings,
