@@ -33,7 +33,7 @@ export function joinedKey({ key }: FileRange, end: string): string {
 }
 
 /** Whether all that is in the one is in the other. */
-export function isWithin(file: FileRange, other: FileRange): boolean {
+function isWithin(file: FileRange, other: FileRange): boolean {
   return file.place === other.place && other.first <= file.first && file.end <= other.end;
 }
 
