@@ -50,7 +50,10 @@ async function refuseUnable(
     if (!streams.some((each) => each.name === name && each.namespace === namespace)) continue;
     const problem = destination.replayProblem?.(modeOf(config.destinationSyncMode)) ?? null;
     if (problem === null) continue;
-    throw new PipelineError('API_INVALID_CONNECTION', `stream ${streamLabel({ namespace, name })}: ${problem}`);
+    throw new PipelineError(
+      'API_INVALID_CONNECTION',
+      `stream ${streamLabel({ namespace, name })}: ${problem}`,
+    );
   }
 }
 
