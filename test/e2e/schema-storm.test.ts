@@ -20,9 +20,9 @@ import {
 } from '../support/rig.ts';
 import { Storm, type StormTable } from './schema-storm.ts';
 
-// The whole storm: STORM_STATEMENTS=200 vitest run --project e2e test/e2e/schema-storm.test.ts
+// The whole storm, and others: STORM_STATEMENTS=200 STORM_SEED=2 vitest run --project e2e test/e2e/schema-storm.test.ts
 const STATEMENTS = Number(process.env['STORM_STATEMENTS'] ?? 30);
-const SEED = Number(process.env['STORM_SEED'] ?? Math.floor(Math.random() * 1e9));
+const SEED = Number(process.env['STORM_SEED'] ?? 1);
 const TABLES = Math.max(5, Math.floor(STATEMENTS / 16));
 
 /** With these a stream may stand still after what no policy carries. */
