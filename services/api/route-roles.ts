@@ -72,7 +72,7 @@ export const ROUTE_ACCESS: ReadonlyMap<string, Access> = new Map([
   ...calls('admin', 'scheduler/sources', ['check_connection', 'discover_schema']),
   ...calls('admin', 'scheduler/destinations', ['check_connection']),
   ...calls('viewer', 'connections', ['get', 'list', 'list_all', 'search', 'status']),
-  ...calls('operator', 'connections', ['sync', 'replay']),
+  ...calls('operator', 'connections', ['sync', 'replay', 'verify']),
   ...calls('admin', 'connections', ['create', 'update', 'delete']),
   ...['reset', 'clear', 'refresh'].flatMap((word) =>
     calls('operator', 'connections', [word, `${word}/stream`]),

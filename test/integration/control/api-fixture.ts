@@ -36,7 +36,7 @@ export interface ApiFixture extends AsyncDisposable {
 
 /** The API on a port of its own over a real store; connectors are fakes of our own interface. */
 export async function apiContext(
-  options: Partial<Pick<ApiOptions, 'registry'>> & {
+  options: Partial<Pick<ApiOptions, 'registry' | 'verify'>> & {
     token?: string;
     store?: Store;
     requestsPerSecond?: number;
@@ -65,6 +65,7 @@ export async function apiContext(
       apiRequestsPerSecond: options.requestsPerSecond ?? 100_000,
     },
     ...(options.registry && { registry: options.registry }),
+    ...(options.verify && { verify: options.verify }),
   });
   const abort = new AbortController();
   const running = service.run(abort.signal);
