@@ -18,7 +18,13 @@ export interface Searched {
 export type ToEncoder =
   | { readonly type: 'schema'; readonly schema: ChangeSchema }
   | { readonly type: 'open'; readonly spec: SpoolSpec }
-  | { readonly type: 'widen'; readonly spool: number; readonly columns: readonly FileColumn[] }
+  | {
+      readonly type: 'widen';
+      /** Of the question. */
+      readonly spool: number;
+      readonly widened: number;
+      readonly columns: readonly FileColumn[];
+    }
   | {
       readonly type: 'find';
       /** Of the question; there is no spool. */
@@ -45,6 +51,7 @@ export type FromEncoder =
       readonly files: number;
     }
   | { readonly type: 'found'; readonly spool: number; readonly search: Searched }
+  | { readonly type: 'widened'; readonly spool: number; readonly done: boolean }
   | { readonly type: 'joined'; readonly spool: number; readonly joined: Joined }
   | { readonly type: 'sealed'; readonly spool: number; readonly files: readonly SpooledFile[] }
   | { readonly type: 'sealed-keyed'; readonly spool: number; readonly content: KeyedContent }

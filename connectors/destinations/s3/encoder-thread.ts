@@ -24,7 +24,11 @@ function handle(message: ToEncoder): void {
       spools.set(message.spec.id, new SpoolBuilder(message.spec, schemas));
       return;
     case 'widen':
-      spools.get(message.spool)?.widen(message.columns);
+      answer({
+        type: 'widened',
+        spool: message.spool,
+        done: spools.get(message.widened)?.widen(message.columns) ?? false,
+      });
       return;
     case 'join':
       void join(message.spool, message.join);

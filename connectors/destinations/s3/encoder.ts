@@ -77,9 +77,11 @@ export class Encoder {
     return spool;
   }
 
-  /** Columns are added to a spool of which no row group was written. */
-  widen(spool: Spool, columns: readonly FileColumn[]): void {
-    this.post({ type: 'widen', spool: spool.id, columns });
+  /** Adds columns to a spool. False, and nothing changes, when a row group of it was written. */
+  widen(spool: Spool, columns: readonly FileColumn[]): Promise<boolean> {
+    return this.question((id) => {
+      this.post({ type: 'widen', spool: id, widened: spool.id, columns });
+    });
   }
 
   /** Looks for fields of JSON documents that the columns lack. The chunk's buffers are transferred;
@@ -203,6 +205,9 @@ export class Encoder {
         return;
       case 'found':
         this.answer(message.spool, message.search);
+        return;
+      case 'widened':
+        this.answer(message.spool, message.done);
         return;
       case 'joined':
         this.answer(message.spool, message.joined);

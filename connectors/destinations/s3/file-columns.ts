@@ -1,7 +1,7 @@
 import { PipelineError } from '../../../core/errors/pipeline-error.ts';
 import type { ColumnType } from '../../../schemas/values/column-type.ts';
 import type { Column } from '../../../schemas/envelope/stream-schema.ts';
-import { fieldName, type FieldForm, type FoundField } from './json-fields.ts';
+import { fieldKey, fieldName, type FoundField } from './json-fields.ts';
 
 /**
  * The columns of a stream's Parquet files. Readers of a folder disagree about a column that changes
@@ -32,8 +32,6 @@ export interface FileColumn {
   readonly scale?: number;
   /** Of a column for a field of JSON documents (json-fields.ts): where it is in those of `source`. */
   readonly path?: readonly string[];
-  /** Of a field's second column: the form of its first one, which cannot hold what is here. */
-  readonly rest?: FieldForm;
   /** Of a column that was added later: what rows of before have in it. For one row per key alone; in
    * a history of changes the column was not there. */
   readonly initial?: { readonly type: ColumnType; readonly avro: string };
@@ -134,32 +132,19 @@ export function withFields(
   known: readonly FileColumn[],
   fields: readonly FoundField[],
 ): readonly FileColumn[] {
-  const keyOf = (source: string, path: readonly string[], isRest: boolean): string =>
-    JSON.stringify([source, path, isRest]);
-  const present = new Set(
-    known.map(({ source, path, rest }) => keyOf(source, path ?? [], rest !== undefined)),
-  );
+  const present = new Set(known.map(({ source, path = [] }) => fieldKey({ source, path })));
+  const missing = fields.filter((field) => !present.has(fieldKey(field)));
+  if (missing.length === 0) return known;
   const initials = new Map(
     known.filter(({ path }) => path === undefined).map(({ source, initial }) => [source, initial]),
   );
   const taken = takenNames(known);
-  const added: FileColumn[] = [];
-  for (const { source, path, form, isRest } of fields) {
-    const key = keyOf(source, path, isRest);
-    if (present.has(key)) continue;
-    present.add(key);
-    const base = fieldName(source, path);
-    const initial = initials.get(source);
-    added.push({
-      source,
-      name: freeName(isRest ? `${base}_text` : base, taken),
-      form: isRest ? 'text' : form,
-      path,
-      ...(isRest ? { rest: form } : {}),
-      ...(initial === undefined ? {} : { initial }),
-    });
-  }
-  return added.length === 0 ? known : [...known, ...added];
+  const added = missing.map((field): FileColumn => {
+    const initial = initials.get(field.source);
+    const name = freeName(fieldName(field), taken);
+    return { ...field, name, form: 'text', ...(initial === undefined ? {} : { initial }) };
+  });
+  return [...known, ...added];
 }
 
 /** Compared without case: most readers of Parquet do not tell `Id` from `id`. */

@@ -4,13 +4,14 @@ import { join } from 'node:path';
 import { PipelineError } from '../../../core/errors/pipeline-error.ts';
 import { fileLayout } from './file-layout.ts';
 import type { Spool } from './encoder.ts';
-import { withFields, type FileColumn } from './file-columns.ts';
+import type { FileColumn } from './file-columns.ts';
 import type { Generation, GenerationContent, GenerationFile } from './generation-chain.ts';
 import type { Draft, GenerationStore } from './generation-store.ts';
 import { SLOTS } from './hash-slots.ts';
 import type { Merged } from './key-merge.ts';
 import type { KeyedContent } from './keyed-spool.ts';
 import type { WriterContext } from './range-delivery.ts';
+import type { StreamFields } from './stream-fields.ts';
 
 /** Changes that are on their way into a generation. */
 export interface SealedChanges {
@@ -38,10 +39,12 @@ type Source = Merged['source'];
 export class GenerationMerge {
   private readonly store: GenerationStore;
   private readonly context: WriterContext;
+  private readonly fields: StreamFields;
 
-  constructor(store: GenerationStore, context: WriterContext) {
+  constructor(store: GenerationStore, context: WriterContext, fields: StreamFields) {
     this.store = store;
     this.context = context;
+    this.fields = fields;
   }
 
   async run(sealed: SealedChanges): Promise<void> {
@@ -56,7 +59,8 @@ export class GenerationMerge {
   private async build(sealed: SealedChanges): Promise<GenerationContent> {
     const { spool, offsets, base: before, replay } = sealed;
     const content = await this.context.encoder.sealKeyed(spool);
-    const columns = withFields(sealed.columns, content.fields);
+    this.fields.add(content.fields);
+    const columns = this.fields.widen(sealed.columns);
     const wide = { ...sealed, columns };
     const draft = this.store.draft();
     const isWider = before !== null && columns.length > before.columns.length;

@@ -1,9 +1,7 @@
 import {
   isObject,
-  JsonNumber,
   jsonbText,
   parseJson,
-  plainNumber,
   textOf,
   type JsonValue,
 } from '../../../schemas/normalize/json-value.ts';
@@ -13,22 +11,15 @@ import type { FileValue } from './parquet-file.ts';
 
 /**
  * Fields of JSON documents as columns of their own: `{"email": …}` in column `contact` is
- * `contact_email`. A document has no types, so the first value that is met decides: a text or an
- * array is text, a truth value BOOLEAN, a number DOUBLE, or text when a DOUBLE would change a digit
- * of it. What comes later and does not fit goes, as text, to a second column of the field (`rest`):
- * a column keeps its form for life, and no value is rounded (invariant 5). The document itself stays
- * in its own column.
+ * `contact_email`. They are text whatever is in them: a document has no types, files cannot be
+ * changed, and readers of a folder give up where two files have a column in two types. The document
+ * itself stays in its own column.
  */
-
-export type FieldForm = 'text' | 'boolean' | 'double';
 
 export interface FoundField {
   /** Name of the source's column. */
   readonly source: string;
   readonly path: readonly string[];
-  /** For `rest`: of the field's first column. */
-  readonly form: FieldForm;
-  readonly isRest: boolean;
 }
 
 /** Columns that fields of a stream may have: readers give up at some hundred columns. */
@@ -36,24 +27,6 @@ export const MAX_FIELDS = 400;
 /** What is nested deeper stays JSON text in the column of the object it is in. */
 const MAX_DEPTH = 12;
 const MAX_NAME = 200;
-
-function isExact({ text }: JsonNumber): boolean {
-  const number = Number(text);
-  return Number.isFinite(number) && trimmed(plainNumber(String(number))) === trimmed(text);
-}
-
-function trimmed(text: string): string {
-  return text.includes('.') ? text.replace(/\.?0+$/, '') : text;
-}
-
-function formOf(value: JsonValue): FieldForm {
-  if (typeof value === 'boolean') return 'boolean';
-  return value instanceof JsonNumber && isExact(value) ? 'double' : 'text';
-}
-
-function fits(value: JsonValue, form: FieldForm): boolean {
-  return form === 'text' || formOf(value) === form;
-}
 
 /** What a malformed document, or one beyond all bounds, holds: its own column has its text. */
 function documentOf(text: string): JsonValue {
@@ -68,20 +41,19 @@ function isLeaf(value: JsonValue, depth: number): boolean {
   return value !== null && (!isObject(value) || depth >= MAX_DEPTH);
 }
 
-const keyOf = (source: string, path: readonly string[]): string => JSON.stringify([source, path]);
+/** Names a field in sets and maps. */
+export function fieldKey({ source, path }: FoundField): string {
+  return JSON.stringify([source, path]);
+}
 
-/** Looks through documents for fields that have no column, or values that do not fit theirs. */
+/** Looks through documents for fields that have no column. */
 export class FieldFinder {
   readonly found: FoundField[] = [];
-  private readonly known = new Map<string, { readonly form: FieldForm; hasRest: boolean }>();
-  private count = 0;
+  private readonly known = new Set<string>();
 
   constructor(columns: readonly FileColumn[]) {
-    for (const { source, path, rest, form } of columns) {
-      if (path === undefined) continue;
-      this.count++;
-      const key = keyOf(source, path);
-      this.known.set(key, { form: rest ?? (form as FieldForm), hasRest: rest !== undefined });
+    for (const { source, path } of columns) {
+      if (path !== undefined) this.known.add(fieldKey({ source, path }));
     }
   }
 
@@ -93,25 +65,21 @@ export class FieldFinder {
   private members(source: string, value: JsonValue, path: readonly string[]): void {
     for (const [name, member] of value as ReadonlyMap<string, JsonValue>) {
       const here = [...path, name];
-      if (isLeaf(member, here.length)) this.field(source, here, member);
+      if (isLeaf(member, here.length)) this.field({ source, path: here });
       else if (member !== null) this.members(source, member, here);
     }
   }
 
-  private field(source: string, path: readonly string[], value: JsonValue): void {
-    const key = keyOf(source, path);
-    const known = this.known.get(key);
-    if (known !== undefined && (known.hasRest || fits(value, known.form))) return;
-    if (this.count >= MAX_FIELDS || fieldName(source, path).length > MAX_NAME) return;
-    const form = known?.form ?? formOf(value);
-    const isRest = known !== undefined;
-    this.count++;
-    this.known.set(key, { form, hasRest: isRest });
-    this.found.push({ source, path, form, isRest });
+  private field(field: FoundField): void {
+    const key = fieldKey(field);
+    if (this.known.has(key) || this.known.size >= MAX_FIELDS) return;
+    if (fieldName(field).length > MAX_NAME) return;
+    this.known.add(key);
+    this.found.push(field);
   }
 }
 
-export function fieldName(source: string, path: readonly string[]): string {
+export function fieldName({ source, path }: FoundField): string {
   return [source, ...path].join('_');
 }
 
@@ -131,15 +99,11 @@ export class DocumentReader {
   }
 }
 
-/** What a document has for a field's column; null where it has nothing that belongs there. */
-export function fieldReader(column: FileColumn, documents: DocumentReader): CellReader {
-  const path = column.path as readonly string[];
-  const { rest } = column;
+/** What a document has at `path`, as text; null where it has nothing there, or an object. */
+export function fieldReader(path: readonly string[], documents: DocumentReader): CellReader {
   return (bytes, start, end) => {
     const value = valueAt(documents.read(bytes, start, end), path);
-    if (!isLeaf(value, path.length)) return null;
-    if (rest !== undefined) return fits(value, rest) ? null : textBytes(value);
-    return fits(value, column.form as FieldForm) ? fileValue(value, column.form) : null;
+    return isLeaf(value, path.length) ? textBytes(value) : null;
   };
 }
 
@@ -150,11 +114,6 @@ function valueAt(document: JsonValue, path: readonly string[]): JsonValue {
     value = value.get(name);
   }
   return value ?? null;
-}
-
-function fileValue(value: JsonValue, form: string): FileValue {
-  if (form === 'text') return textBytes(value);
-  return value instanceof JsonNumber ? Number(value.text) : (value as boolean);
 }
 
 function textBytes(value: JsonValue): FileValue {

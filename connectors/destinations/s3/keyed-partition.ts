@@ -1,6 +1,6 @@
-import type { PipelineError } from '../../../core/errors/pipeline-error.ts';
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
+import type { PipelineError } from '../../../core/errors/pipeline-error.ts';
 import { streamLabel } from '../../../schemas/catalog/stream-id.ts';
 import type { ChangeBatch, PartitionTarget, Replay } from '../../spi/destination.ts';
 import { AgeTimer } from './age-timer.ts';
@@ -16,6 +16,7 @@ import type { Partition } from './partition.ts';
 import type { WriterContext } from './range-delivery.ts';
 import { chunkEnd, indexAtOffset } from './record-run.ts';
 import { PartitionSchemas } from './partition-schemas.ts';
+import type { StreamFields } from './stream-fields.ts';
 
 /** Changes that may wait on the local disk, in bytes, however long a merge takes. */
 const MOST_WAITING_BYTES = 1024 * 1024 * 1024;
@@ -42,6 +43,7 @@ export class KeyedPartition implements Partition {
   private readonly store: GenerationStore;
   private readonly schemas: PartitionSchemas;
   private readonly merge: GenerationMerge;
+  private readonly fields: StreamFields;
   private readonly background: BackgroundWork;
   private next: number | null = null;
   /** Where the open spool begins. */
@@ -63,13 +65,15 @@ export class KeyedPartition implements Partition {
     this.label = streamLabel(target.stream.stream);
     this.store = new GenerationStore(target, context);
     this.schemas = new PartitionSchemas(target, context.schemas);
-    this.merge = new GenerationMerge(this.store, context);
+    this.fields = context.fields.of(target.topic);
+    this.merge = new GenerationMerge(this.store, context, this.fields);
     this.background = new BackgroundWork(context.signal);
   }
 
   async open(): Promise<number | null> {
     const newest = await this.store.open();
     this.schemas.columns = newest?.columns ?? [];
+    if (this.context.settings.flatten) this.fields.addColumns(this.schemas.columns);
     if (newest === null) await this.publishEmpty();
     const next = newest?.offsets.next ?? null;
     if (next === null) return null;

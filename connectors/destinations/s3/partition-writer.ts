@@ -10,7 +10,7 @@ import { BackgroundWork } from './background-work.ts';
 import type { Claim } from './claim-chain.ts';
 import type { Spool } from './encoder.ts';
 import { hasDocuments } from './field-search.ts';
-import { withColumns, withFields, type FileColumn } from './file-columns.ts';
+import { withColumns, type FileColumn } from './file-columns.ts';
 import { FileJoining } from './file-joining.ts';
 import { fileLayout } from './file-layout.ts';
 import type { Partition } from './partition.ts';
@@ -18,6 +18,7 @@ import { PartitionSchemas } from './partition-schemas.ts';
 import { RangeDelivery, type SealedRange, type WriterContext } from './range-delivery.ts';
 import { chunkEnd, indexAtOffset, indexOfNewSchema, packChunk } from './record-run.ts';
 import type { FileLayout, RecordChunk } from './spool-builder.ts';
+import type { StreamFields } from './stream-fields.ts';
 
 /** Date folders that one range may have open. */
 const MAX_FOLDERS = 32;
@@ -36,6 +37,7 @@ export class PartitionWriter implements Partition {
   private readonly delivery: RangeDelivery;
   private readonly joining: FileJoining;
   private readonly schemas: PartitionSchemas;
+  private readonly fields: StreamFields;
   /** Next offset to take; null while the bucket knows nothing of the partition. */
   private next: number | null = null;
   /** Where the open range begins. */
@@ -54,6 +56,7 @@ export class PartitionWriter implements Partition {
     waitMs: () => this.waitMs(),
     act: () => this.rotate(),
   });
+  private widening: Promise<boolean> | null = null;
   private closed = false;
 
   constructor(target: PartitionTarget, context: WriterContext) {
@@ -63,6 +66,7 @@ export class PartitionWriter implements Partition {
     this.delivery = new RangeDelivery(target, context);
     this.joining = new FileJoining(target, context);
     this.schemas = new PartitionSchemas(target, context.schemas);
+    this.fields = context.fields.of(target.topic);
     this.background = new BackgroundWork(context.signal);
     this.layout = fileLayout([], context.settings);
   }
@@ -73,6 +77,7 @@ export class PartitionWriter implements Partition {
     const { tail, finished } = await this.delivery.open();
     if (tail === null) return null;
     this.columns = this.schemas.columns = tail.layout.columns;
+    if (this.context.settings.flatten) this.fields.addColumns(this.columns);
     this.next = this.first = this.durable = finished ? tail.end : tail.first;
     if (!finished) this.found = tail;
     return this.next;
@@ -141,9 +146,9 @@ export class PartitionWriter implements Partition {
     const schema = this.schemas.schema(id) as ChangeSchema; // `prepare` has met it
     // The columns of a found claim were fixed when its range was first read.
     if (this.found === null) {
-      const wider = withColumns(this.columns, schema.columns);
+      const wider = withColumns(this.fields.widen(this.columns), schema.columns);
       if (wider !== this.columns && this.rows > 0) await this.rotate();
-      this.columns = withColumns(this.columns, schema.columns);
+      this.columns = withColumns(this.fields.widen(this.columns), schema.columns);
     }
     this.known.set(schema.id, schema);
   }
@@ -157,13 +162,31 @@ export class PartitionWriter implements Partition {
     if (!settings.flatten || this.found !== null || !hasDocuments(known)) return packed;
     const { chunk, fields } = await encoder.findFields(packed, this.columns, known);
     if (fields.length === 0) return chunk;
-    if ((this.spool?.encodedBytes ?? 0) > 0) await this.rotate();
-    this.columns = withFields(this.columns, fields);
-    if (this.spool !== null) {
-      this.layout = { ...this.layout, columns: this.columns };
-      encoder.widen(this.spool, this.columns);
-    }
+    this.fields.add(fields);
+    if (!(await this.widen())) await this.rotate();
+    this.columns = this.fields.widen(this.columns);
     return chunk;
+  }
+
+  /** Gives the open files columns for all fields of the stream; false when it is too late for that.
+   * Once at a time: files sealed while it is under way would have other columns than their claim. */
+  private widen(): Promise<boolean> {
+    this.widening ??= this.widenSpool().finally(() => {
+      this.widening = null;
+    });
+    return this.widening;
+  }
+
+  private async widenSpool(): Promise<boolean> {
+    const { spool } = this;
+    const columns = this.fields.widen(this.columns);
+    if (columns === this.columns) return true;
+    if (spool !== null) {
+      if (!(await this.context.encoder.widen(spool, columns))) return false;
+      this.layout = { ...this.layout, columns };
+    }
+    this.columns = columns;
+    return true;
   }
 
   private openSpool(): Spool {
@@ -202,6 +225,7 @@ export class PartitionWriter implements Partition {
    * range before it. Does nothing when the range is empty, or a found claim's that is incomplete. */
   async rotate(): Promise<void> {
     await this.background.settle();
+    if (this.found === null && this.spool !== null) await this.widen();
     const { next, found } = this;
     if (next === null || next === this.first || this.closed) return;
     if (found !== null && next < found.end) return;

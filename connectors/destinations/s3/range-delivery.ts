@@ -11,6 +11,7 @@ import { controlPrefix, dataKey, ownerMark, rowIdHash, streamPrefix } from './ob
 import type { ObjectStore } from './object-store.ts';
 import type { S3Settings } from './settings.ts';
 import type { FileLayout, SpooledFile } from './spool-builder.ts';
+import type { FieldsOfStreams } from './stream-fields.ts';
 import type { UploadSlots } from './upload-slots.ts';
 
 /** What the partitions of a writer share. */
@@ -19,6 +20,7 @@ export interface WriterContext {
   readonly settings: S3Settings;
   readonly store: ObjectStore;
   readonly encoder: Encoder;
+  readonly fields: FieldsOfStreams;
   readonly schemas: SchemaLookup;
   readonly spoolFolder: string;
   readonly uploads: UploadSlots;

@@ -149,10 +149,11 @@ export class RefreshPartition implements Partition {
     if (!settings.flatten || !hasDocuments(known)) return packed;
     const { chunk, fields } = await encoder.findFields(packed, this.schemas.columns, known);
     if (fields.length === 0) return chunk;
-    if ((this.spool?.encodedBytes ?? 0) > 0) await this.endFile();
     this.schemas.columns = withFields(this.schemas.columns, fields);
     this.width = this.schemas.columns.length;
-    if (this.spool !== null) encoder.widen(this.spool, this.schemas.columns);
+    if (this.spool !== null && !(await encoder.widen(this.spool, this.schemas.columns))) {
+      await this.endFile();
+    }
     return chunk;
   }
 

@@ -48,7 +48,7 @@ function readerOf(
   if (type.kind !== 'json') return nothing;
   const reader = documents.get(column.source) ?? new DocumentReader();
   documents.set(column.source, reader);
-  return fieldReader(column, reader);
+  return fieldReader(column.path, reader);
 }
 
 /** What the rows of a schema without a column have in it, per column: see InitialValue. */

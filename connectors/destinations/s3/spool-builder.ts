@@ -94,10 +94,12 @@ export class SpoolBuilder {
     this.ids = new RowIds(spec.idHash);
   }
 
-  /** To be called before the first row group is written. */
-  widen(columns: readonly FileColumn[]): void {
+  /** False when a row group has been written: its file keeps its columns. */
+  widen(columns: readonly FileColumn[]): boolean {
+    for (const { file } of this.files.values()) if (file !== null) return false;
     this.columns = columns;
     this.projections.clear();
+    return true;
   }
 
   add({ bytes: buffer, ends, offsets }: RecordChunk): void {

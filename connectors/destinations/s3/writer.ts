@@ -16,6 +16,7 @@ import { PartitionWriter } from './partition-writer.ts';
 import { RefreshPartition } from './refresh-partition.ts';
 import type { WriterContext } from './range-delivery.ts';
 import type { S3Settings } from './settings.ts';
+import { FieldsOfStreams } from './stream-fields.ts';
 import { UploadSlots } from './upload-slots.ts';
 
 const LANES = 4;
@@ -65,6 +66,7 @@ export class S3Writer implements DestinationWriter {
       spoolFolder,
       signal,
       encoder: new Encoder(IN_FLIGHT_BYTES),
+      fields: new FieldsOfStreams(),
       uploads: new UploadSlots(PARALLEL_UPLOADS),
     };
     return new S3Writer(context, buffers);
