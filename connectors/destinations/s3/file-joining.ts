@@ -17,7 +17,7 @@ const MOST_NAMES = 20_000;
 /**
  * Puts small files of one partition together, in the background: claimed, built, uploaded, and the
  * joined ones removed when no reader can have begun with them any more. Each step may be repeated,
- * here or by another instance. What fails is tried again with the next file: delivery never waits
+ * here or by another instance. What fails is tried again later: delivery never waits
  * for it and never fails by it.
  */
 export class FileJoining {
@@ -26,10 +26,15 @@ export class FileJoining {
   private readonly claims: JoinClaims;
   private readonly mark: string;
   private running: Promise<void> | null = null;
-  private delivered = 0;
+  /** Something was delivered since the look that is under way has begun. */
+  private isWanted = false;
+  /** Files since the last look. */
+  private delivered: number;
+  private durable = 0;
+  private columns: readonly FileColumn[] = [];
   /** When replaced files were first seen, epoch milliseconds. */
-  private readonly seen = new Map<string, number>();
-  private tidyTimer: NodeJS.Timeout | null = null;
+  private seen = new Map<string, number>();
+  private timer: NodeJS.Timeout | null = null;
   private closed = false;
 
   constructor(target: PartitionTarget, context: WriterContext) {
@@ -38,39 +43,63 @@ export class FileJoining {
     this.context = context;
     this.mark = ownerMark(connectionId, target);
     this.claims = new JoinClaims(store, controlPrefix(settings, connectionId, target));
-    // The first look finds what an instance before has begun.
+    // The first file may be one that an instance before had delivered, and joined.
     this.delivered = settings.joinFiles ?? 0;
+  }
+
+  /** To be called with what is there at the start: an instance before may have left work half done,
+   * and a stream that is idle has no other occasion. */
+  begin(durable: number, columns: readonly FileColumn[]): void {
+    this.durable = durable;
+    this.columns = columns;
+    this.look();
   }
 
   /** To be called when everything below `durable` is in files with these columns, or fewer. */
   fileDelivered(durable: number, columns: readonly FileColumn[]): void {
-    const { joinFiles } = this.context.settings;
-    if (joinFiles === null || ++this.delivered < joinFiles || this.running !== null) return;
+    this.durable = durable;
+    this.columns = columns;
+    if (++this.delivered < (this.context.settings.joinFiles ?? Infinity)) return;
     this.delivered = 0;
-    this.running = this.run(durable, columns, joinFiles)
+    this.look();
+  }
+
+  private look(): void {
+    const { joinFiles, retentionMs } = this.context.settings;
+    this.isWanted = this.running !== null;
+    if (joinFiles === null || this.running !== null || this.closed) return;
+    this.running = this.run(joinFiles)
       .catch((error: unknown) => this.failed(error))
-      .then(() => {
+      .then((isAtRest) => {
         this.running = null;
+        if (this.isWanted) this.look();
+        else if (!isAtRest) this.lookLater(retentionMs);
       });
   }
 
-  private async run(
-    durable: number,
-    columns: readonly FileColumn[],
-    leastFiles: number,
-  ): Promise<void> {
+  private lookLater(waitMs: number): void {
+    if (this.closed) return;
+    if (this.timer !== null) clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.look(), waitMs);
+    this.timer.unref();
+  }
+
+  /** False when somebody has to look again: replaced files are kept for their readers, or another
+   * instance was faster. */
+  private async run(leastFiles: number): Promise<boolean> {
     const { rotateBytes: targetBytes } = this.context.settings;
     const begun = await this.claims.newest();
-    if (begun !== null) await this.carryOut(begun, columns);
+    if (begun !== null) await this.carryOut(begun);
     for (let number = (begun?.number ?? 0) + 1; !this.closed; number++) {
       const { current, replaced } = sortFiles(await this.files());
-      this.tidyLater(replaced);
-      const inputs = filesToJoin(current, { targetBytes, leastFiles, durable });
-      if (inputs === null) return;
+      const isTidy = await this.removeReplaced(replaced);
+      const inputs = filesToJoin(current, { targetBytes, leastFiles, durable: this.durable });
+      if (inputs === null) return isTidy;
       const claim = claimOf(number, inputs);
-      if (!(await this.claims.make(claim))) return; // another instance has the partition
-      await this.carryOut(claim, columns);
+      if (!(await this.claims.make(claim))) return false;
+      await this.carryOut(claim);
     }
+    return true;
   }
 
   private async files(): Promise<FileRange[]> {
@@ -85,7 +114,7 @@ export class FileJoining {
     return files;
   }
 
-  private async carryOut(claim: JoinClaim, columns: readonly FileColumn[]): Promise<void> {
+  private async carryOut(claim: JoinClaim): Promise<void> {
     const { store, encoder, settings, uploads } = this.context;
     if ((await store.head(claim.key)) !== null) return;
     const local: string[] = [];
@@ -101,7 +130,7 @@ export class FileJoining {
       local.push(path);
       // A closed writer's thread has ended and must not begin again.
       if (this.closed) return;
-      const layout = fileLayout(columns, settings);
+      const layout = fileLayout(this.columns, settings);
       const { rows, bytes } = await encoder.join({ inputs, path, layout });
       const metadata = { 'headrace-claim': claim.id, 'headrace-rows': String(rows) };
       if (await uploads.run(() => store.uploadIfAbsent(claim.key, path, bytes, metadata))) {
@@ -116,38 +145,29 @@ export class FileJoining {
     return join(this.context.spoolFolder, randomUUID());
   }
 
-  private tidyLater(replaced: readonly FileRange[]): void {
-    const now = Date.now();
-    for (const { key } of replaced) if (!this.seen.has(key)) this.seen.set(key, now);
-    if (this.seen.size === 0 || this.tidyTimer !== null || this.closed) return;
-    this.tidyTimer = setTimeout(() => void this.tidy(), this.context.settings.retentionMs);
-    this.tidyTimer.unref();
-  }
-
-  private async tidy(): Promise<void> {
+  /** Removes those that no reader can have begun with any more; true when none is left. */
+  private async removeReplaced(replaced: readonly FileRange[]): Promise<boolean> {
     const { store, settings } = this.context;
-    const time = Date.now() - settings.retentionMs;
-    try {
-      for (const [key, since] of this.seen) {
-        if (since > time || this.closed) continue;
-        await store.delete(key);
-        this.seen.delete(key);
-      }
-    } catch (error) {
-      this.failed(error);
+    const now = Date.now();
+    const before = this.seen;
+    this.seen = new Map(replaced.map(({ key }) => [key, before.get(key) ?? now]));
+    for (const [key, since] of this.seen) {
+      if (since > now - settings.retentionMs || this.closed) continue;
+      await store.delete(key);
+      this.seen.delete(key);
     }
-    this.tidyTimer = null;
-    this.tidyLater([]);
+    return this.seen.size === 0;
   }
 
-  private failed(error: unknown): void {
+  private failed(error: unknown): boolean {
     if (!this.closed) metrics.errors.inc({ code: toPipelineError(error).code });
+    return false;
   }
 
   close(): void {
     this.closed = true;
-    if (this.tidyTimer !== null) clearTimeout(this.tidyTimer);
-    this.tidyTimer = null;
+    if (this.timer !== null) clearTimeout(this.timer);
+    this.timer = null;
   }
 }
 

@@ -80,6 +80,7 @@ export class PartitionWriter implements Partition {
     if (this.context.settings.flatten) this.fields.addColumns(this.columns);
     this.next = this.first = this.durable = finished ? tail.end : tail.first;
     if (!finished) this.found = tail;
+    this.joining.begin(this.durable, this.columns);
     return this.next;
   }
 
