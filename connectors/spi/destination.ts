@@ -73,6 +73,8 @@ export interface DestinationOpenOptions {
   /** What it holds of the process's memory before it is durable (invariant 9). */
   readonly buffers: BufferAccount;
   readonly signal: AbortSignal;
+  /** Told of values that were replaced by null in rows that are durable now: how many, by field. */
+  readonly nulled?: (stream: string, counts: ReadonlyMap<string, number>) => void;
 }
 
 /**

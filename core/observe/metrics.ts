@@ -58,6 +58,12 @@ export const metrics = {
     labelNames: ['connection', 'stream', 'connector'] as const,
     registers,
   }),
+  nulledValues: new Counter({
+    name: 'headrace_sink_nulled_values_total',
+    help: 'Values that their column in the destination cannot hold, NULL there and recorded in _airbyte_meta.',
+    labelNames: ['connection', 'stream', 'connector', 'field'] as const,
+    registers,
+  }),
   fileBytes: new Histogram({
     name: 'headrace_sink_file_bytes',
     help: 'Sizes of the Parquet files uploaded.',

@@ -159,6 +159,8 @@ export interface ConnectionStreamReport extends NamedStream {
   readonly emittedBytes?: number;
   /** Commit time at the source of the newest durable change, epoch milliseconds; 0 when none. */
   readonly watermarkMs: number;
+  /** Values that became NULL because their column cannot hold them, by field; absent while there are none. */
+  readonly nulledValues?: Readonly<Record<string, number>>;
   /** How the schema of the records that were met differs from the connection's catalog. */
   readonly schemaChange?: readonly FieldTransform[];
   readonly error?: ReportedError;

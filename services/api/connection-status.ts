@@ -90,8 +90,9 @@ function capturedPart(stream: SourceStreamReport | undefined): object {
 
 function deliveredPart(stream: ConnectionStreamReport | undefined): object {
   if (stream === undefined) return {};
-  const { phase, records, bytes, watermarkMs } = stream;
-  return { destinationPhase: phase, records, bytes, watermarkMs };
+  const { phase, records, bytes, watermarkMs, nulledValues } = stream;
+  const nulled = nulledValues === undefined ? {} : { nulledValues };
+  return { destinationPhase: phase, records, bytes, watermarkMs, ...nulled };
 }
 
 function totals(source: SourceReport | undefined, sink: ConnectionReport | undefined): object {

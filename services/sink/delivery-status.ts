@@ -42,6 +42,7 @@ interface StreamFigures {
   emittedRecords: number;
   emittedBytes: number;
   watermarkMs: number;
+  nulledValues?: Readonly<Record<string, number>>;
   error?: ReportedError;
 }
 
@@ -118,6 +119,18 @@ export class DeliveryStatus {
       const figures = this.figures(batch.target);
       figures.emittedRecords += accepted.records;
       figures.emittedBytes += accepted.bytes;
+    }
+  }
+
+  /** Values of a stream that are NULL in the destination because they do not fit, by field. */
+  nulled(label: string, counts: ReadonlyMap<string, number>): void {
+    const stream = this.streams.get(label);
+    const { connectionId: connection, connector } = this.work;
+    for (const [field, values] of counts) {
+      metrics.nulledValues.inc({ connection, connector, stream: label, field }, values);
+      if (stream === undefined) continue;
+      const before = stream.nulledValues?.[field] ?? 0;
+      stream.nulledValues = { ...stream.nulledValues, [field]: before + values };
     }
   }
 

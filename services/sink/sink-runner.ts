@@ -63,6 +63,15 @@ export class SinkRunner {
     }
   }
 
+  private noteNulled(stream: string, counts: ReadonlyMap<string, number>): void {
+    const { log, work } = this.options;
+    this.status.nulled(stream, counts);
+    for (const [field, values] of counts) {
+      const at = { connection: work.connectionId, stream, field, values };
+      log.warn(at, 'values that do not fit their column are NULL in the destination');
+    }
+  }
+
   private gatedStreams() {
     const { work, kafka, topicPrefix } = this.options;
     return work.streams.map((stream) => {
@@ -83,6 +92,7 @@ export class SinkRunner {
       scratchFolder: this.options.scratchFolder,
       buffers,
       signal,
+      nulled: (stream, counts) => this.noteNulled(stream, counts),
     });
     const reader = kafka.topicReader(fetched);
     try {
