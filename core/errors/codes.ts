@@ -473,7 +473,7 @@ export const ERROR_CODES = {
     origin: 'destination',
     type: 'config_error',
     http: 409,
-    fix: 'Change the value at the source, or the type of the column in the message, so that the destination can hold it, then resume the stream.',
+    fix: 'Change the value at the source, or the type of the column in the message, so that the destination can hold it, then resume the stream. A Postgres destination takes NULL in its place where values_that_do_not_fit is "null", if the column may be NULL.',
   },
   DST_CONSTRAINT: {
     reaction: 'hold',

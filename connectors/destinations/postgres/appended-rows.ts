@@ -8,6 +8,9 @@ import type { BinaryWriter } from './binary-writer.ts';
 import type { ChangePlan } from './change-plan.ts';
 import { EventIds, writeMetadata } from './event-metadata.ts';
 import type { Statement } from './exchange.ts';
+import { METADATA_COLUMNS } from './identifiers.ts';
+import type { RecordMisfits } from './misfit-cells.ts';
+import { rowMeta, type FieldChange } from './row-meta.ts';
 import { CopyRows, StagedRows, type RowSink } from './staged-rows.ts';
 import {
   COPY_FROM_RECORDS,
@@ -65,6 +68,7 @@ function appendSlice(
   const ids = new EventIds(target.topic, target.partition);
   const change = new ChangeCursor();
   const stamp = { ids, offset: 0, emittedAtMs: options.emittedAtMs };
+  const unchangedColumn = table.layout.sourceColumns + METADATA_COLUMNS.length - 1;
   for (let i = slice.from; i < slice.to; i++) {
     const start = valueStarts[i] as number;
     // A tombstone follows a delete that has its row already.
@@ -77,10 +81,14 @@ function appendSlice(
       stamp.offset = offsets[i] as number;
       rows.beginRow();
       const isDelete = change.op === OP_DELETE;
-      writeImage(rows.cells, plan, bytes, change, options);
+      const misfits = options.misfits?.of(target, stamp.offset);
+      writeImage(rows.cells, plan, bytes, change, misfits);
       writeMetadata(rows.cells, table.layout.sourceColumns, change, stamp, isDelete);
-      if (table.layout.mode !== 'append') continue;
-      writeUnchanged(rows.cells[rows.cells.length - 1] as BinaryWriter, plan, change);
+      if (table.layout.mode === 'append') {
+        writeUnchanged(rows.cells[unchangedColumn] as BinaryWriter, plan, change);
+      }
+      if (table.metaColumn === -1) continue;
+      writeMeta(rows.cells[table.metaColumn] as BinaryWriter, changesOf(misfits));
     } catch (error) {
       throw located(error, slice, i);
     }
@@ -92,7 +100,7 @@ function writeImage(
   plan: ChangePlan,
   bytes: Buffer,
   change: ChangeCursor,
-  { onlyColumn }: EncodeOptions,
+  misfits: RecordMisfits | undefined,
 ): void {
   const { cellOf, encoders } = plan;
   const image = change.hasAfter ? change.after : change.before;
@@ -106,9 +114,28 @@ function writeImage(
       spans = change.before;
       start = spans[cell * 2] as number;
     }
-    if (start < 0 || (onlyColumn !== undefined && onlyColumn !== column)) out.null();
+    if (start < 0 || isMisfit(misfits, plan, cell)) out.null();
     else encoders[column]?.(out, bytes, start, spans[cell * 2 + 1] as number);
   }
+}
+
+/** Whether a cell's value becomes NULL. */
+export function isMisfit(
+  misfits: RecordMisfits | undefined,
+  { schema }: ChangePlan,
+  cell: number,
+): boolean {
+  return misfits !== undefined && misfits.changes.has(schema.columns[cell]?.name ?? '');
+}
+
+export function changesOf(misfits: RecordMisfits | undefined): FieldChange[] {
+  return misfits === undefined ? [] : [...misfits.changes.values()];
+}
+
+/** The cell of `_airbyte_meta`; NULL where nothing was changed. */
+export function writeMeta(out: BinaryWriter, changes: readonly FieldChange[]): void {
+  if (changes.length === 0) out.null();
+  else out.textCell(`\u0001${rowMeta(changes)}`);
 }
 
 /** The names of columns whose value the source did not send: they are NULL here without being it. */

@@ -16,6 +16,8 @@ export interface PostgresTarget {
   readonly keepsHistory: boolean;
   /** Schema of the raw tables of the v2 rules. */
   readonly rawSchema: string;
+  /** A value that does not fit its column stops the stream; else it becomes NULL and is recorded. */
+  readonly stopsAtMisfits: boolean;
   readonly client: ClientConfig;
   /** `prefer` and `allow` of the ssl mode: a server without TLS is taken in plain text. */
   readonly plainTextAllowed: boolean;
@@ -40,6 +42,7 @@ export function parseConfig(config: Record<string, unknown>): PostgresTarget {
     softDeletes: config['cdc_deletion_mode'] === 'soft',
     ...normalizationOf(config),
     rawSchema: optional(config, 'raw_data_schema') ?? DEFAULT_RAW_SCHEMA,
+    stopsAtMisfits: stopsAtMisfits(config),
     plainTextAllowed: tls.plainTextAllowed,
     address: `${host}:${port}/${database}`,
     client: {
@@ -95,6 +98,15 @@ function refuseUnsupported(config: Record<string, unknown>): void {
   if (tunnel?.tunnel_method !== undefined && tunnel.tunnel_method !== 'NO_TUNNEL') {
     throw invalid('tunnel_method', 'other than NO_TUNNEL is not supported');
   }
+}
+
+function stopsAtMisfits(config: Record<string, unknown>): boolean {
+  // YAML reads the word null as nothing.
+  const policy = config['values_that_do_not_fit'] ?? 'null';
+  if (policy !== 'null' && policy !== 'stop') {
+    throw invalid('values_that_do_not_fit', 'must be "null" or "stop"');
+  }
+  return policy === 'stop';
 }
 
 type NormalizationChoice = Pick<PostgresTarget, 'normalization' | 'keepsHistory'>;

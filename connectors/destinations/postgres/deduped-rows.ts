@@ -4,11 +4,14 @@ import {
   ChangeCursor,
   OP_CREATE,
 } from '../../../schemas/envelope/change-decoder.ts';
+import { changesOf, isMisfit, writeMeta } from './appended-rows.ts';
 import type { BinaryWriter } from './binary-writer.ts';
 import type { ChangePlan } from './change-plan.ts';
 import { EventIds, writeMetadata, type EventStamp } from './event-metadata.ts';
 import type { Statement } from './exchange.ts';
+import type { RecordMisfits } from './misfit-cells.ts';
 import { DELETE, MASKED, NewestByKey, TOMBSTONE, type TruncateEvent } from './newest-by-key.ts';
+import type { FieldChange } from './row-meta.ts';
 import { StagedRows } from './staged-rows.ts';
 import {
   located,
@@ -17,7 +20,7 @@ import {
   type RecordSlice,
   type TableStatements,
 } from './table-batch.ts';
-import type { TableColumn, TableLayout } from './table-layout.ts';
+import { metaColumnOf, type TableColumn, type TableLayout } from './table-layout.ts';
 import {
   deleteColumns,
   deleteStatement,
@@ -45,6 +48,7 @@ interface DecodedChange {
   readonly plan: ChangePlan;
   readonly bytes: Buffer;
   readonly change: ChangeCursor;
+  readonly misfits: RecordMisfits | undefined;
 }
 
 class DedupedEncoder {
@@ -118,8 +122,8 @@ class DedupedEncoder {
   }
 
   private addFull(key: number, slice: RecordSlice, index: number): void {
-    const { change, options } = this;
-    const { bytes, plan } = this.decode(slice, index, change);
+    const { change, options, table } = this;
+    const { bytes, plan, misfits } = this.decode(slice, index, change);
     const { cellOf, encoders } = plan;
     const { cells } = this.full;
     const { after } = change;
@@ -128,10 +132,12 @@ class DedupedEncoder {
       const cell = cellOf[column] as number;
       const start = cell === -1 ? CELL_ABSENT : (after[cell * 2] as number);
       const out = cells[column] as BinaryWriter;
-      if (isNull(start) || this.isLeftOut(column)) out.null();
+      if (isNull(start) || isMisfit(misfits, plan, cell)) out.null();
       else encoders[column]?.(out, bytes, start, after[cell * 2 + 1] as number);
     }
     writeMetadata(cells, cellOf.length, change, this.stamp(key, slice, index, options), false);
+    if (table.metaColumn === -1) return;
+    writeMeta(cells[table.metaColumn] as BinaryWriter, changesOf(misfits));
   }
 
   /** Fills the cells that the event lacks from earlier events of its key in the batch; what is
@@ -151,17 +157,36 @@ class DedupedEncoder {
     found.forEach((cell, column) => {
       const out = rows.cells[column] as BinaryWriter;
       if (cell === null) mask[column >> 3] = (mask[column >> 3] as number) | (1 << (column & 7));
-      if (cell === null || isNull(cell.start) || this.isLeftOut(column)) out.null();
+      if (cell === null || isNull(cell.start) || cell.misfit !== undefined) out.null();
       else cell.event.plan.encoders[column]?.(out, cell.event.bytes, cell.start, cell.end);
     });
     const { change } = events[0] as DecodedChange;
     const stamp = this.stamp(key, slice, index, this.options);
     writeMetadata(rows.cells, layout.sourceColumns, change, stamp, false);
+    this.writeMergedMeta(rows, events[0] as DecodedChange, found, isWhole);
     if (isWhole) return;
     const out = rows.cells[layout.columns.length] as BinaryWriter;
     out.ensure(4 + mask.length);
     out.int32(mask.length);
     out.copy(mask, 0, mask.length);
+  }
+
+  /** The changes of the cells that the events brought; those of the cells that are kept are kept. */
+  private writeMergedMeta(
+    rows: StagedRows,
+    { plan }: DecodedChange,
+    found: readonly (FoundCell | null)[],
+    isWhole: boolean,
+  ): void {
+    const { layout, metaColumn } = this.table;
+    if (metaColumn === -1) return;
+    const changes = found.flatMap((cell) => (cell?.misfit === undefined ? [] : [cell.misfit]));
+    writeMeta(rows.cells[metaColumn] as BinaryWriter, changes);
+    if (isWhole) return;
+    const nameOf = (column: number) => plan.schema.columns[plan.cellOf[column] as number]?.name;
+    const kept = found.flatMap((cell, column) => (cell === null ? [nameOf(column)] : []));
+    const names = rows.cells[layout.columns.length + 1] as BinaryWriter;
+    names.textCell(`\u0001${JSON.stringify(kept)}`);
   }
 
   private addDelete(key: number, slice: RecordSlice, index: number): void {
@@ -230,19 +255,15 @@ class DedupedEncoder {
     const end = valueEnds[index] as number;
     const plan = this.table.plan(bytes, start, end);
     change.decode(plan.schema, bytes, start, end);
-    return { plan, bytes, change };
+    const { target, records } = slice.batch;
+    const misfits = this.options.misfits?.of(target, records.offsets[index] as number);
+    return { plan, bytes, change, misfits };
   }
 
   private stamp(key: number, slice: RecordSlice, index: number, o: EncodeOptions): EventStamp {
     const ids = this.ids[this.newest.slices[key] as number] as EventIds;
     const offset = slice.batch.records.offsets[index] as number;
     return { ids, offset, emittedAtMs: o.emittedAtMs };
-  }
-
-  private isLeftOut(column: number): boolean {
-    const { onlyColumn } = this.options;
-    if (onlyColumn === undefined || onlyColumn === column) return false;
-    return !this.table.layout.keys.includes(column);
   }
 }
 
@@ -257,6 +278,8 @@ interface FoundCell {
   readonly event: DecodedChange;
   readonly start: number;
   readonly end: number;
+  /** The value becomes NULL. */
+  readonly misfit?: FieldChange | undefined;
 }
 
 function findCell(events: readonly DecodedChange[], column: number): FoundCell | null {
@@ -269,10 +292,15 @@ function findCell(events: readonly DecodedChange[], column: number): FoundCell |
     }
     const { after, before, hasBefore } = event.change;
     const start = after[cell * 2] as number;
-    if (start !== CELL_UNCHANGED) return { event, start, end: after[cell * 2 + 1] as number };
+    const misfit = event.misfits?.changes.get(event.plan.schema.columns[cell]?.name ?? '');
+    if (start !== CELL_UNCHANGED) {
+      return { event, start, end: after[cell * 2 + 1] as number, misfit };
+    }
     // A full replica identity sends the value in the image before.
     const old = before[cell * 2] as number;
-    if (hasBefore && old >= 0) return { event, start: old, end: before[cell * 2 + 1] as number };
+    if (hasBefore && old >= 0) {
+      return { event, start: old, end: before[cell * 2 + 1] as number, misfit };
+    }
     // Nothing came before a new row that could have the cell.
     if (event.change.op === OP_CREATE) return { event, start: CELL_NULL, end: 0 };
   }
@@ -282,7 +310,8 @@ function findCell(events: readonly DecodedChange[], column: number): FoundCell |
 /** A soft delete leaves all columns but these as they were. */
 function softColumns(layout: TableLayout): TableColumn[] {
   const keys = layout.keys.map((index) => layout.columns[index] as TableColumn);
-  return [...keys, ...layout.columns.slice(layout.sourceColumns)];
+  const meta = metaColumnOf(layout);
+  return [...keys, ...layout.columns.slice(layout.sourceColumns, meta === -1 ? undefined : meta)];
 }
 
 /** Parameters of `truncateStatement`. */

@@ -11,7 +11,9 @@ import { missingCells, type NormalizedEvent } from './normalized-events.ts';
 import type { InitialValues } from './initial-values.ts';
 import { writeKeyCells } from './normalized-batch.ts';
 import { begin } from './sessions.ts';
+import { readRowMeta, type FieldChange } from './row-meta.ts';
 import { StagedRows } from './staged-rows.ts';
+import { META_COLUMN } from './table-layout.ts';
 import { fetchStatement, type FetchedFrom } from './table-statements.ts';
 
 const LIMITS = { lockTimeoutMs: 5000, statementTimeoutMs: 60_000 };
@@ -30,6 +32,7 @@ export class FetchedCells {
   private readonly compiled: CompiledShape;
   private readonly events: readonly NormalizedEvent[];
   private readonly wanted: readonly WantedCell[];
+  private readonly hasMeta: boolean;
   private readonly rows = new Map<number, readonly (string | null)[]>();
 
   constructor(
@@ -52,6 +55,7 @@ export class FetchedCells {
       }
     }
     this.wanted = [...wanted.values()];
+    this.hasMeta = compiled.flat.columns.some(({ name }) => name === META_COLUMN.name);
   }
 
   async read(client: Client): Promise<void> {
@@ -63,11 +67,9 @@ export class FetchedCells {
       const at = writeKeyCells(this.compiled, slice, index, staged);
       (staged.cells[at] as BinaryWriter).int4Cell(i);
     });
-    const text = fetchStatement(
-      flat,
-      raw.layout,
-      this.wanted.map(({ source }) => source),
-    );
+    const sources = this.wanted.map(({ source }) => source);
+    if (this.hasMeta) sources.push({ column: META_COLUMN.name });
+    const text = fetchStatement(flat, raw.layout, sources);
     const answers = await exchange(client, [
       ...begin(LIMITS),
       { text, values: staged.parameters() },
@@ -91,6 +93,13 @@ export class FetchedCells {
     const isJson = kind === 'array' && this.compiled.names.rules !== 'basic';
     if (isJson) return Buffer.from(arrayOfJson(parseJson(text)));
     return Buffer.from(text, kind === 'bytes' ? 'base64' : 'utf8');
+  }
+
+  /** What became of those of the fields in the row they are taken from. */
+  changes(event: number, fields: readonly string[]): FieldChange[] {
+    const text = this.hasMeta ? this.rows.get(event)?.[this.wanted.length + 1] : null;
+    if (text === null || text === undefined) return [];
+    return readRowMeta(text).filter(({ field }) => fields.includes(field));
   }
 
   private columnOf(name: string): string {

@@ -7,6 +7,7 @@ import { HISTORY_NAMES } from './history-layout.ts';
 import { addVersions, endVersions } from './history-statements.ts';
 import type { NormalizedEvent } from './normalized-events.ts';
 import { OwnCells } from './own-cells.ts';
+import type { FieldChange } from './row-meta.ts';
 import { StagedRows } from './staged-rows.ts';
 import type { TableLayout } from './table-layout.ts';
 import { writeMicros } from './timestamp-cell.ts';
@@ -40,6 +41,11 @@ export class HistoryRows {
     writeMicros(own.at(HISTORY_NAMES.from), fromUs);
     own.at(HISTORY_NAMES.until).null();
     own.at(HISTORY_NAMES.active).int4Cell(0);
+  }
+
+  /** What became of fields of the version that was written last. */
+  changed(changes: readonly FieldChange[]): void {
+    this.own.changed(changes);
   }
 
   /** Adds the versions that are not there yet, and ends those that they follow. */

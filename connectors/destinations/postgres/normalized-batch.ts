@@ -119,9 +119,9 @@ class NormalizedBatch {
 
   /** The versions of rows are all kept, not the newest alone. */
   private addHistory(deletes: StagedRows, truncate: TruncateEvent | null): void {
-    const { compiled, rows, options } = this;
+    const { compiled, rows } = this;
     const { history, flat } = compiled;
-    if (history === null || rows.history === null || options.onlyColumn !== undefined) return;
+    if (history === null || rows.history === null) return;
     const text = compiled.text.bind(compiled);
     this.statements.push(...rows.history.statements(text));
     this.add(deletes, 'forget', () => forgetVersions(history, deleteColumns(flat)));
@@ -148,10 +148,9 @@ class NormalizedBatch {
     this.statements.push({ text: this.compiled.text(name, make), values: rows.parameters() });
   }
 
-  /** A probe for a value of the flat table leaves the documents out. */
   private addRaw(): void {
     const { raw } = this.rows;
-    if (raw.rows === 0 || this.options.onlyColumn !== undefined) return;
+    if (raw.rows === 0) return;
     this.statements.push(rawStatement(this.compiled.raw, raw, this.options));
   }
 

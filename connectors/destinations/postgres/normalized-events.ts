@@ -20,6 +20,7 @@ import type { InitialValues } from './initial-values.ts';
 import { KeySlots } from './key-slots.ts';
 import type { SchemaOfRecord } from './newest-by-key.ts';
 import { imageOf } from './raw-rows.ts';
+import type { FieldChange } from './row-meta.ts';
 import { located, type RecordSlice } from './table-batch.ts';
 
 /** One change on its way into normalized tables. */
@@ -29,6 +30,8 @@ export interface NormalizedEvent {
   readonly change: ChangeCursor;
   /** Replaced when cells that the source did not send were found. */
   image: RowImage;
+  /** What became of fields that were taken from the row before. */
+  kept: readonly FieldChange[];
   /** The event before it of the same key in the batch; null for the first. */
   readonly previous: NormalizedEvent | null;
   /** Null by rules that take no documents apart. */
@@ -88,6 +91,8 @@ export class NormalizedEvents {
       try {
         const { previous } = event;
         if (how.isDeduped && previous !== null && lacksCells(event)) {
+          const missing = missingFields(event.image);
+          event.kept = previous.kept.filter(({ field }) => missing.includes(field));
           event.image = completed(event.image, (name) => cellBytes(previous.image, name));
         }
         if (how.rules === 'v2') continue;
@@ -126,6 +131,7 @@ function read(
       index,
       change,
       image: imageOf(schema, bytes, change),
+      kept: [],
       previous,
       flat: null,
       slot,
@@ -145,6 +151,10 @@ export function missingCells({ schema, spans, patches }: RowImage): number[] {
   return schema.columns.flatMap((_, cell) =>
     spans[cell * 2] === CELL_UNCHANGED && patches?.has(cell) !== true ? [cell] : [],
   );
+}
+
+export function missingFields(image: RowImage): string[] {
+  return missingCells(image).map((cell) => image.schema.columns[cell]?.name as string);
 }
 
 /** The image with every missing cell taken from `find`; what that does not know stays missing. */

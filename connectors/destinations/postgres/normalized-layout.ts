@@ -11,6 +11,7 @@ import {
   layoutOf,
   metadataColumns,
   V2_NAMES,
+  withMeta,
   type TableColumn,
   type TableLayout,
   type TableMode,
@@ -45,6 +46,8 @@ export interface NormalizedNames {
   readonly raw: QualifiedTable;
   /** The table of the versions of rows, beside the flat one; null where none are kept. */
   readonly history: string | null;
+  /** Flat and raw tables say what became of fields; by the v2 rules they always do. */
+  readonly recordsChanges: boolean;
   /** The stream's name as the connection lands it, before it is made a table's. */
   readonly stream: string;
 }
@@ -79,7 +82,7 @@ function trailingColumns(rules: Rules, mode: TableMode, hashColumn: string): Tab
 /** The stream's own table: one row per change, per key or per row of the last copy. */
 export function flatLayout(
   name: TableName,
-  rules: Rules,
+  { rules, recordsChanges }: Pick<NormalizedNames, 'rules' | 'recordsChanges'>,
   shape: TableShape,
   initials: InitialValues,
 ): TableLayout {
@@ -87,7 +90,8 @@ export function flatLayout(
   const source = [...leadingColumns(rules, mode), ...fieldColumns(shape, initials)];
   const columns = [...source, ...trailingColumns(rules, mode, shape.hashColumn)];
   const keys = mode === 'append_dedup' ? keyFields(name, shape, columns) : [];
-  return { schema, table, mode, stream, columns, sourceColumns: source.length, keys };
+  const layout = { schema, table, mode, stream, columns, sourceColumns: source.length, keys };
+  return recordsChanges && rules !== 'v2' ? withMeta(layout) : layout;
 }
 
 /** Indexes of the key's columns among `columns`. */
@@ -119,9 +123,15 @@ export function childLayout({ schema, stream }: TableName, shape: TableShape): T
   return { schema, table: shape.name, mode: 'append', stream, columns, sourceColumns, keys: [] };
 }
 
-export function rawLayout(name: TableName, { rules, raw }: NormalizedNames): TableLayout {
+export function rawLayout(
+  name: TableName,
+  { rules, raw, recordsChanges }: NormalizedNames,
+): TableLayout {
   const named: TableName = { ...name, ...raw, mode: 'raw' };
-  if (rules !== 'v2') return layoutOf(named, []);
+  if (rules !== 'v2') {
+    const layout = layoutOf(named, []);
+    return recordsChanges ? withMeta(layout) : layout;
+  }
   const columns = [...V2_EVENT, ...V2_DOCUMENT, ...V2_ROW];
   return { ...raw, mode: 'raw', stream: name.stream, columns, sourceColumns: 0, keys: [0] };
 }
@@ -140,9 +150,9 @@ export function normalizedTables(
   [own, ...children]: Shape,
   initials: InitialValues,
 ): NormalizedTables {
-  const { rules, history } = names;
+  const { history } = names;
   const shape = own as TableShape;
-  const flat = flatLayout(name, rules, shape, initials);
+  const flat = flatLayout(name, names, shape, initials);
   return {
     flat,
     raw: rawLayout(name, names),

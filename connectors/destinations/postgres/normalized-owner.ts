@@ -44,7 +44,7 @@ import {
   readTable,
   type CatalogTable,
 } from './table-catalog.ts';
-import { changesTo, type ColumnChange, type TableLayout } from './table-layout.ts';
+import { changesTo, META_COLUMN, type ColumnChange, type TableLayout } from './table-layout.ts';
 import { DEFINITION_LIMITS, refuseOtherKey } from './table-owner.ts';
 import { tableOf } from './table-statements.ts';
 import { wantedShape } from './wanted-shape.ts';
@@ -52,6 +52,7 @@ import { wantedShape } from './wanted-shape.ts';
 export interface PreparedShape {
   /** Null while no schema is known. */
   readonly shape: Shape | null;
+  readonly recordsChanges: boolean;
   readonly partitions: readonly StoredPartition[];
 }
 
@@ -61,6 +62,8 @@ export interface ShapeWish {
   /** What documents at hand hold; null when none was read. */
   readonly observed: Observed | null;
   readonly registration: Registration | null;
+  /** The tables are to have room for what became of fields; it is kept where it is there already. */
+  readonly recordsChanges?: boolean;
 }
 
 /**
@@ -70,9 +73,9 @@ export interface ShapeWish {
 export async function prepareShape(
   client: Client,
   owned: OwnedTable,
-  names: NormalizedNames,
+  given: Omit<NormalizedNames, 'recordsChanges'>,
   initials: InitialValues,
-  { schemas, observed, registration }: ShapeWish,
+  { schemas, observed, registration, recordsChanges: isWished = false }: ShapeWish,
 ): Promise<PreparedShape> {
   const { home, connectionId, topic, name } = owned;
   await exchange(client, [...begin(DEFINITION_LIMITS), lockDefinition(name)]);
@@ -82,6 +85,9 @@ export async function prepareShape(
   ]);
   const partitions = readPartitions(offsets?.rows ?? []);
   const table = await readTable(client, name.schema, name.table);
+  const hasMeta = recordsChangesOf(table, given);
+  const names = { ...given, recordsChanges: hasMeta || isWished };
+  const { rules, recordsChanges } = names;
   const known = ofRules(readShape(stored), owned, names, table);
   const replay = await admit(client, owned, partitions, table, registration);
   if (table !== null && known.length === 0) {
@@ -92,13 +98,9 @@ export async function prepareShape(
     const current =
       registration === null ? partitions : await register(client, owned, registration, replay, []);
     await exchange(client, [{ text: 'COMMIT' }]);
-    return { shape: null, partitions: current };
+    return { shape: null, recordsChanges, partitions: current };
   }
-  const isUnused =
-    table !== null &&
-    partitions.every(({ nextOffset }) => nextOffset === null) &&
-    !(await hasDependents(client, table.oid));
-  const { rules } = names;
+  const isUnused = table !== null && (await isStillUnused(client, table, partitions));
   const all = wantedShape(known, schemas, observed, owned, { rules, initials });
   const shape = await grow(client, owned, names, { known, observed: all, isUnused, initials });
   const tables = normalizedTables(name, names, shape, initials);
@@ -106,6 +108,7 @@ export async function prepareShape(
   if (table !== null) refuseOtherKey(owned, tables.flat, table);
   const isStaged = name.isReplaced || partitions.some(({ isRebuild }) => isRebuild);
   if (table === null && known.length > 0) await restore(client, owned, tables, shape);
+  if (table !== null && isWished && !hasMeta) await addMeta(client, tables);
   if (tables.history !== null) await alignHistory(client, owned, tables.history);
   if (isStaged) await alignStaging(client, owned, live);
   const current =
@@ -114,7 +117,25 @@ export async function prepareShape(
   const columns = (shape[0] as TableShape).fields.map(({ column }) => column);
   const identify = identifyTable(home, connectionId, topic, name, columns);
   await exchange(client, [identify, { text: 'COMMIT' }]);
-  return { shape, partitions: current };
+  return { shape, recordsChanges, partitions: current };
+}
+
+/** By the v2 rules the column is one of the layout's own, from the beginning. */
+function recordsChangesOf(
+  table: CatalogTable | null,
+  { rules }: Pick<NormalizedNames, 'rules'>,
+): boolean {
+  if (table === null || rules === 'v2') return false;
+  return table.columns.some(({ name }) => name === META_COLUMN.name);
+}
+
+async function addMeta(client: Client, { flat, raw }: NormalizedTables): Promise<void> {
+  const column = { kind: 'add' as const, ...META_COLUMN };
+  await exchange(
+    client,
+    [flat, raw].map((layout) => alterTable(layout, [column])),
+    0,
+  );
 }
 
 /** The shape as it is known; nothing where tables of other rules were moved away. */
@@ -137,6 +158,15 @@ interface Growth {
   /** The flat table has no rows yet, and nobody builds on its columns. */
   readonly isUnused: boolean;
   readonly initials: InitialValues;
+}
+
+async function isStillUnused(
+  client: Client,
+  { oid }: CatalogTable,
+  partitions: readonly StoredPartition[],
+): Promise<boolean> {
+  const isEmpty = partitions.every(({ nextOffset }) => nextOffset === null);
+  return isEmpty && !(await hasDependents(client, oid));
 }
 
 /** Whether views or anything else name single columns of the table. */
@@ -179,7 +209,7 @@ async function grow(
   const old = new Map(known.map((table) => [pathKey(table.path), table]));
   for (const table of shape) {
     const isFlat = table.path.length === 0;
-    const layout = isFlat ? flatLayout(name, rules, table, initials) : childLayout(name, table);
+    const layout = isFlat ? flatLayout(name, names, table, initials) : childLayout(name, table);
     const before = old.get(pathKey(table.path));
     if (before === undefined) statements.push(...created(owned, layout, table));
     else if (before === table) continue;

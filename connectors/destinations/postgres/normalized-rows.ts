@@ -3,15 +3,18 @@ import { pathKey, type FlatFields } from '../../../schemas/normalize/flatten.ts'
 import { jsonbText, textOf, type JsonValue } from '../../../schemas/normalize/json-value.ts';
 import type { FieldShape, TableShape } from '../../../schemas/normalize/shape.ts';
 import { writeDouble } from './airbyte-types.ts';
+import { writeMeta } from './appended-rows.ts';
 import type { BinaryWriter } from './binary-writer.ts';
 import type { CompiledShape } from './compiled-shape.ts';
 import { eventJson } from './event-json.ts';
 import { EventIds, type EventStamp } from './event-metadata.ts';
 import { HistoryRows } from './history-rows.ts';
+import type { RecordMisfits } from './misfit-cells.ts';
 import type { NormalizedEvent } from './normalized-events.ts';
 import { writeNumeric } from './numeric-cell.ts';
 import { OwnCells } from './own-cells.ts';
-import { newRawRows, writeRawRow, writeV2RawRow } from './raw-rows.ts';
+import { newRawRows, withoutMisfits, writeRawRow, writeV2RawRow } from './raw-rows.ts';
+import type { FieldChange } from './row-meta.ts';
 import { StagedRows } from './staged-rows.ts';
 import type { EncodeOptions } from './table-batch.ts';
 import type { TableColumn, TableLayout } from './table-layout.ts';
@@ -48,29 +51,40 @@ export class NormalizedRows {
   }
 
   addRaw(event: NormalizedEvent): void {
-    const { change, image } = event;
+    const { change } = event;
+    const { raw, names } = this.compiled;
+    const misfits = this.misfitsOf(event);
+    const image = withoutMisfits(event.image, misfits);
     const json = eventJson(image, change, change.op === OP_DELETE);
-    if (this.compiled.names.rules !== 'v2') writeRawRow(this.raw, json, this.stamp(event));
-    else writeV2RawRow(this.raw, json, this.stamp(event), change.epoch);
+    const stamp = this.stamp(event);
+    const changes = changesOf(event, misfits?.inDocument === true ? misfits : undefined);
+    if (names.rules === 'v2') writeV2RawRow(this.raw, json, stamp, change.epoch, changes);
+    else writeRawRow(this.raw, json, stamp);
+    if (names.recordsChanges) writeMeta(this.raw.cells[raw.metaColumn] as BinaryWriter, changes);
   }
 
   /** The flat row and its children. */
   add(event: NormalizedEvent): void {
     this.addFlat(event);
-    // A probe for a value of the flat table leaves the rest out.
-    if (this.options.onlyColumn === undefined) this.addChildren(event);
+    this.addChildren(event);
   }
 
   /** The version that the event makes of its row. */
   addVersion(event: NormalizedEvent): void {
     const { history, compiled } = this;
-    if (history === null || this.options.onlyColumn !== undefined) return;
+    if (history === null) return;
     const { rows } = history;
     rows.beginRow();
     // In front are the version's own key and the row's.
     this.writeFields(rows.cells.slice(2), event);
     const [{ hashColumn }] = compiled.shape as [TableShape];
     history.write(event, this.stamp(event), hashColumn);
+    history.changed(changesOf(event, this.misfitsOf(event)));
+  }
+
+  private misfitsOf({ slice, index }: NormalizedEvent): RecordMisfits | undefined {
+    const { target, records } = slice.batch;
+    return this.options.misfits?.of(target, records.offsets[index] as number);
   }
 
   stamp({ slice, index }: Pick<NormalizedEvent, 'slice' | 'index'>): EventStamp {
@@ -91,6 +105,7 @@ export class NormalizedRows {
     flat.beginRow();
     this.writeFields(flat.cells.slice(compiled.leading), event);
     own.write(change, this.stamp(event), change.op === OP_DELETE);
+    own.changed(changesOf(event, this.misfitsOf(event)));
     own.json('_headrace_unchanged', unchangedNames(event));
     const [{ hashColumn }] = compiled.shape as [TableShape];
     own.text(hashColumn, event.flat?.hash);
@@ -99,14 +114,10 @@ export class NormalizedRows {
 
   /** Into one cell per field. */
   private writeFields(cells: readonly BinaryWriter[], event: NormalizedEvent): void {
-    const { compiled, options } = this;
-    const { onlyColumn } = options;
-    const { fields } = compiled.shape[0] as TableShape;
+    const { fields } = this.compiled.shape[0] as TableShape;
+    const misfits = this.misfitsOf(event);
     fields.forEach((field, i) => {
-      const column = compiled.leading + i;
-      const isLeftOut =
-        onlyColumn !== undefined && onlyColumn !== column && !compiled.flat.keys.includes(column);
-      if (isLeftOut) cells[i]?.null();
+      if (misfits?.changes.has(field.path[0] as string) === true) cells[i]?.null();
       else this.writeField(cells[i] as BinaryWriter, event, field, i);
     });
   }
@@ -144,7 +155,10 @@ export class NormalizedRows {
   private addChildren(event: NormalizedEvent): void {
     const { compiled, options } = this;
     const stamp = this.stamp(event);
+    const misfits = this.misfitsOf(event);
     for (const child of event.flat?.document.children ?? []) {
+      // Of a document that is NULL.
+      if (misfits?.changes.has(child.table[0]?.[0] as string) === true) continue;
       const number = this.childOf.get(pathKey(child.table)) as number;
       const { columns } = compiled.children[number] as TableLayout;
       const { fields } = compiled.shape[number + 1] as TableShape;
@@ -162,6 +176,12 @@ export class NormalizedRows {
       else cells[at + 4]?.int4Cell(child.position);
     }
   }
+}
+
+/** What became of the row's fields: of those that were taken from the row before, and its own. */
+function changesOf(event: NormalizedEvent, misfits: RecordMisfits | undefined): FieldChange[] {
+  const own = misfits?.changes ?? new Map<string, FieldChange>();
+  return [...event.kept.filter(({ field }) => !own.has(field)), ...own.values()];
 }
 
 function writeFields(

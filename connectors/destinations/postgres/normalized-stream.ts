@@ -7,7 +7,7 @@ import { CompiledShape } from './compiled-shape.ts';
 import { FetchedCells } from './fetched-cells.ts';
 import { InitialValues } from './initial-values.ts';
 import { normalizedStatements } from './normalized-batch.ts';
-import { completed, lacksCells, NormalizedEvents } from './normalized-events.ts';
+import { completed, lacksCells, missingFields, NormalizedEvents } from './normalized-events.ts';
 import { listed, RESERVED_FIELDS, type NormalizedNames } from './normalized-layout.ts';
 import { prepareShape, type ShapeWish } from './normalized-owner.ts';
 import type { SchemaOfRecord } from './newest-by-key.ts';
@@ -24,7 +24,7 @@ import type { Prepared } from './table-owner.ts';
 /** A stream as raw documents, a flat table and child tables, kept in step by every batch. */
 export class NormalizedStream implements StreamTable {
   readonly owned: OwnedTable;
-  private readonly names: NormalizedNames;
+  private names: NormalizedNames;
   private readonly sessions: Sessions;
   private readonly schemas: SchemaLookup;
   private readonly generation: StagedGeneration;
@@ -38,12 +38,12 @@ export class NormalizedStream implements StreamTable {
 
   constructor(
     owned: OwnedTable,
-    names: NormalizedNames,
+    names: Omit<NormalizedNames, 'recordsChanges'>,
     sessions: Sessions,
     schemas: SchemaLookup,
   ) {
     this.owned = owned;
-    this.names = names;
+    this.names = { ...names, recordsChanges: false };
     this.initials = new InitialValues(names.rules);
     this.sessions = sessions;
     this.schemas = schemas;
@@ -66,6 +66,15 @@ export class NormalizedStream implements StreamTable {
       this.generation.registered(prepared, registration.partition);
       return prepared;
     });
+  }
+
+  async recordChanges(): Promise<boolean> {
+    const wish = { schemas: [], observed: null, registration: null, recordsChanges: true };
+    await this.inTurn(async () => {
+      // By the v2 rules there is room from the beginning.
+      if (!this.names.recordsChanges && this.names.rules !== 'v2') await this.change(wish);
+    });
+    return true;
   }
 
   verify(): Promise<Prepared> {
@@ -135,6 +144,7 @@ export class NormalizedStream implements StreamTable {
     const fetched = new FetchedCells(target, incomplete, this.initials);
     await this.sessions.use((client) => fetched.read(client));
     incomplete.forEach((event, i) => {
+      event.kept = fetched.changes(i, missingFields(event.image));
       event.image = completed(event.image, (name) => fetched.cell(i, name));
       // A row that is gone by the time the replay has come as far as the table was.
       if (!lacksCells(event) || isReplay) return;
@@ -167,11 +177,12 @@ export class NormalizedStream implements StreamTable {
 
   private async change(wish: ShapeWish): Promise<Prepared> {
     this.initials.learn(wish.schemas);
-    const { shape, partitions } = await this.sessions.use((client) =>
+    const { shape, partitions, recordsChanges } = await this.sessions.use((client) =>
       prepareShape(client, this.owned, this.names, this.initials, wish),
     );
     this.isRebuilding = partitions.some(({ isRebuild }) => isRebuild);
     if (shape === null) return { layout: null, partitions };
+    this.names = { ...this.names, recordsChanges };
     for (const schema of wish.schemas) this.accepted.add(schema);
     const { owned, names, schemas, initials } = this;
     this.current = new CompiledShape(owned.name, names, shape, schemas, initials);

@@ -1,5 +1,4 @@
 import { PipelineError } from '../../../core/errors/pipeline-error.ts';
-import type { ChangeSchema } from '../../../schemas/envelope/change-decoder.ts';
 import type { ChangeBatch, SchemaLookup } from '../../spi/destination.ts';
 import { schemaIdAt } from '../../../schemas/envelope/record-view.ts';
 import { appendedRows } from './appended-rows.ts';
@@ -9,9 +8,9 @@ import { generationStatements } from './generations.ts';
 import type { Registration } from './registration.ts';
 import { finishRebuild, StagedGeneration } from './staging.ts';
 import type { OwnedTable } from './owned-table.ts';
-import { prepareTable, type Prepared } from './table-owner.ts';
+import { prepareTable, type Prepared, type TableWish } from './table-owner.ts';
 import type { Sessions } from './sessions.ts';
-import { withInitials } from './table-layout.ts';
+import { META_COLUMN, withInitials } from './table-layout.ts';
 import type { PreparedBatch, StreamTable } from './stream-table.ts';
 import {
   CompiledTable,
@@ -19,6 +18,8 @@ import {
   type RecordSlice,
   type TableStatements,
 } from './table-batch.ts';
+
+const NO_WISH: TableWish = { schema: null, registration: null, recordsChanges: false };
 
 /** A stream's table while its writer is open: keeps the compiled layout up to date. */
 export class OpenTable implements StreamTable {
@@ -49,7 +50,7 @@ export class OpenTable implements StreamTable {
   register(registration: Registration): Promise<Prepared> {
     return this.inTurn(async () => {
       const latest = await this.schemas.latest(this.owned.topic);
-      const prepared = await this.change(latest?.value ?? null, registration);
+      const prepared = await this.change({ schema: latest?.value ?? null, registration });
       this.generation.registered(prepared, registration.partition);
       return prepared;
     });
@@ -104,14 +105,24 @@ export class OpenTable implements StreamTable {
     }
   }
 
+  async recordChanges(): Promise<boolean> {
+    await this.inTurn(async () => {
+      const { current } = this;
+      if (current === null || current.metaColumn !== -1) return;
+      const isTaken = current.layout.columns.some(({ name }) => name === META_COLUMN.name);
+      if (!isTaken) await this.change({ recordsChanges: true });
+    });
+    return this.current !== null && this.current.metaColumn !== -1;
+  }
+
   verify(): Promise<Prepared> {
-    return this.inTurn(() => this.change(null, null));
+    return this.inTurn(() => this.change({}));
   }
 
   private async changeFor(schemaId: number): Promise<void> {
     // Another lane may have done it meanwhile.
     if (this.current?.accepts(schemaId) === true) return;
-    await this.change(this.schemas.value(schemaId) ?? null, null);
+    await this.change({ schema: this.schemas.value(schemaId) ?? null });
     if (this.current?.accepts(schemaId) !== true) {
       const message = `stream ${this.stream}: the table does not take schema ${schemaId} after its change`;
       throw new PipelineError('BUG_UNEXPECTED', message);
@@ -126,12 +137,10 @@ export class OpenTable implements StreamTable {
     });
   }
 
-  private async change(
-    schema: ChangeSchema | null,
-    registration: Registration | null,
-  ): Promise<Prepared> {
+  /** `wish` is on top of what the table has. */
+  private async change(wish: Partial<TableWish>): Promise<Prepared> {
     const prepared = await this.sessions.use((client) =>
-      prepareTable(client, this.owned, schema, registration),
+      prepareTable(client, this.owned, { ...NO_WISH, ...wish }),
     );
     const { layout, partitions } = prepared;
     this.isRebuilding = partitions.some(({ isRebuild }) => isRebuild);

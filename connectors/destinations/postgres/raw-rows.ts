@@ -4,12 +4,13 @@ import {
   OP_DELETE,
   type ChangeSchema,
 } from '../../../schemas/envelope/change-decoder.ts';
-import { addedRows } from './appended-rows.ts';
+import { addedRows, changesOf, writeMeta } from './appended-rows.ts';
 import type { BinaryWriter } from './binary-writer.ts';
 import { eventJson, type RowImage } from './event-json.ts';
 import { EventIds, type EventStamp } from './event-metadata.ts';
 import type { Statement } from './exchange.ts';
-import { rowMeta } from './row-meta.ts';
+import type { RecordMisfits } from './misfit-cells.ts';
+import { rowMeta, type FieldChange } from './row-meta.ts';
 import { CopyRows, StagedRows, type RowSink } from './staged-rows.ts';
 import {
   COPY_FROM_RECORDS,
@@ -39,7 +40,7 @@ function addSlice(
   table: CompiledTable,
   slice: RecordSlice,
   rows: RowSink,
-  { emittedAtMs }: EncodeOptions,
+  { emittedAtMs, misfits: all }: EncodeOptions,
 ): void {
   const { records, target } = slice.batch;
   const { bytes, valueStarts, valueEnds, offsets } = records;
@@ -54,8 +55,11 @@ function addSlice(
       change.decode(schema, bytes, start, end);
       if (!change.isRow) continue;
       stamp.offset = offsets[i] as number;
-      const image = imageOf(schema, bytes, change);
+      const misfits = all?.of(target, stamp.offset);
+      const image = withoutMisfits(imageOf(schema, bytes, change), misfits);
       writeRawRow(rows, eventJson(image, change, change.op === OP_DELETE), stamp);
+      if (table.metaColumn === -1) continue;
+      writeMeta(rows.cells[table.metaColumn] as BinaryWriter, changesOf(misfits));
     } catch (error) {
       throw located(error, slice, i);
     }
@@ -74,6 +78,16 @@ export function imageOf(schema: ChangeSchema, bytes: Buffer, change: ChangeCurso
     }
   }
   return { schema, bytes, spans, patches: null };
+}
+
+/** The image of which a document is made that can be kept. */
+export function withoutMisfits(image: RowImage, misfits: RecordMisfits | undefined): RowImage {
+  if (misfits === undefined || !misfits.inDocument) return image;
+  const patches = new Map(image.patches ?? []);
+  image.schema.columns.forEach(({ name }, cell) => {
+    if (misfits.changes.has(name)) patches.set(cell, null);
+  });
+  return { ...image, patches };
 }
 
 export function newRawRows(
@@ -95,7 +109,13 @@ export function writeRawRow(rows: RowSink, json: string, stamp: EventStamp): voi
 }
 
 /** The same in a raw table of the v2 rules: it is loaded into its final table at once. */
-export function writeV2RawRow(rows: RowSink, json: string, stamp: EventStamp, epoch: number): void {
+export function writeV2RawRow(
+  rows: RowSink,
+  json: string,
+  stamp: EventStamp,
+  epoch: number,
+  changes: readonly FieldChange[],
+): void {
   rows.beginRow();
   const { cells } = rows;
   const micros = stamp.emittedAtMs * 1000;
@@ -103,7 +123,7 @@ export function writeV2RawRow(rows: RowSink, json: string, stamp: EventStamp, ep
   writeMicros(cells[1] as BinaryWriter, micros);
   writeMicros(cells[2] as BinaryWriter, micros);
   (cells[3] as BinaryWriter).textCell(`\u0001${json}`);
-  (cells[4] as BinaryWriter).textCell(`\u0001${rowMeta([])}`);
+  (cells[4] as BinaryWriter).textCell(`\u0001${rowMeta(changes)}`);
   (cells[5] as BinaryWriter).int8Cell(0, epoch);
 }
 

@@ -9,3 +9,8 @@ export interface FieldChange {
 export function rowMeta(changes: readonly FieldChange[]): string {
   return JSON.stringify({ changes });
 }
+
+export function readRowMeta(text: string): readonly FieldChange[] {
+  const { changes = [] } = JSON.parse(text) as { changes?: readonly FieldChange[] };
+  return changes;
+}

@@ -122,10 +122,19 @@ export const spec: ConnectorSpec = {
         default: DEFAULT_RAW_SCHEMA,
         order: 11,
       },
+      values_that_do_not_fit: {
+        type: 'string',
+        title: 'Values That Do Not Fit',
+        description:
+          'null: a value that its column cannot hold becomes NULL and is recorded in _airbyte_meta. stop: it stops its stream.',
+        enum: ['null', 'stop'],
+        default: 'null',
+        order: 12,
+      },
       tunnel_method: {
         type: 'object',
         title: 'SSH Tunnel Method',
-        order: 12,
+        order: 13,
         oneOf: [
           {
             title: 'No Tunnel',

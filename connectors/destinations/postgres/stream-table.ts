@@ -32,6 +32,9 @@ export interface StreamTable {
     slices: readonly RecordSlice[],
     options: EncodeOptions,
   ): Promise<PreparedBatch>;
+  /** Makes room for the record of what became of fields, in `_airbyte_meta`; false where a column of
+   * the source has that name. Batches are prepared anew afterwards. */
+  recordChanges(): Promise<boolean>;
   /** Compares the tables with the bookkeeping again: throws the code of what happened to them. */
   verify(): Promise<Prepared>;
 }

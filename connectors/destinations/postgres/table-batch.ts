@@ -5,8 +5,9 @@ import { schemaIdAt } from '../../../schemas/envelope/record-view.ts';
 import type { ChangePlan, KeyPlan } from './change-plan.ts';
 import { compileKeyPlan, compilePlan } from './change-plan.ts';
 import type { Statement } from './exchange.ts';
+import type { MisfitCells } from './misfit-cells.ts';
 import { stagingName } from './identifiers.ts';
-import { stagingLayout, type TableLayout } from './table-layout.ts';
+import { metaColumnOf, stagingLayout, type TableLayout } from './table-layout.ts';
 
 /** Below this many records a COPY costs more than it saves. */
 export const COPY_FROM_RECORDS = 50;
@@ -30,8 +31,8 @@ export interface TableStatements {
 export interface EncodeOptions {
   readonly softDeletes: boolean;
   readonly emittedAtMs: number;
-  /** For finding a value that the server refuses: all other columns but the key's become NULL. */
-  readonly onlyColumn?: number;
+  /** Values that become NULL, because their columns refuse them. */
+  readonly misfits?: MisfitCells;
   /** The events are in the table's state: those whose rows are there already, or gone again, change
    * nothing. */
   readonly isReplay?: boolean;
@@ -42,6 +43,8 @@ export interface EncodeOptions {
 /** A layout with everything that is compiled for it; replaced as a whole when the table changes. */
 export class CompiledTable {
   readonly layout: TableLayout;
+  /** Number of the column `_airbyte_meta`, or -1. */
+  readonly metaColumn: number;
   private readonly schemas: SchemaLookup;
   private readonly plans: Map<number, ChangePlan>;
   private readonly keyPlans = new Map<number, KeyPlan>();
@@ -50,6 +53,7 @@ export class CompiledTable {
 
   constructor(layout: TableLayout, schemas: SchemaLookup, plans = new Map<number, ChangePlan>()) {
     this.layout = layout;
+    this.metaColumn = metaColumnOf(layout);
     this.schemas = schemas;
     this.plans = plans;
   }

@@ -4,6 +4,7 @@ import { typeOfSpelling } from './column-type.ts';
 import { exchange, type Statement } from './exchange.ts';
 import { arrayItems, literal, quoted } from './identifiers.ts';
 import {
+  META_COLUMN,
   metadataColumns,
   showsRows,
   type ColumnChange,
@@ -135,5 +136,5 @@ export function isMetadata(name: string): boolean {
 }
 
 const METADATA_NAMES: ReadonlySet<string> = new Set(
-  [...metadataColumns('append'), ...metadataColumns('raw')].map((column) => column.name),
+  [...metadataColumns('append'), ...metadataColumns('raw'), META_COLUMN].map(({ name }) => name),
 );

@@ -91,6 +91,18 @@ export interface TableName {
   readonly isReplaced: boolean;
 }
 
+/** What became of a row's fields. A table gets it when the first value does not fit, behind all others. */
+export const META_COLUMN: TableColumn = { name: V2_NAMES.meta, ...typeOfSpelling('jsonb') };
+
+export function withMeta(layout: TableLayout): TableLayout {
+  return { ...layout, columns: [...layout.columns, META_COLUMN] };
+}
+
+/** Number of our column `_airbyte_meta`, or -1. */
+export function metaColumnOf({ columns, sourceColumns }: TableLayout): number {
+  return columns.findIndex(({ name }, i) => name === META_COLUMN.name && i >= sourceColumns);
+}
+
 export function layoutOf(name: TableName, source: readonly TableColumn[]): TableLayout {
   const { schema, table, mode, stream } = name;
   const columns = [...source, ...metadataColumns(mode)];

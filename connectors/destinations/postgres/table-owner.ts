@@ -26,7 +26,9 @@ import {
   changesFor,
   columnsOfSchema,
   layoutOf,
+  META_COLUMN,
   withInitials,
+  withMeta,
   type TableColumn,
   type TableLayout,
 } from './table-layout.ts';
@@ -40,16 +42,23 @@ export interface Prepared {
   readonly partitions: readonly StoredPartition[];
 }
 
+export interface TableWish {
+  /** The newest known one. */
+  readonly schema: ChangeSchema | null;
+  readonly registration: Registration | null;
+  /** The table is to have room for what became of fields; it is kept where it is there already. */
+  readonly recordsChanges: boolean;
+}
+
 /**
  * Compares table and bookkeeping, makes what is missing, and answers the layout; in a transaction of
  * its own. Refuses whatever contradicts the bookkeeping: nothing is re-created silently over user
- * data. `schema` is the newest known one.
+ * data.
  */
 export async function prepareTable(
   client: Client,
   owned: OwnedTable,
-  schema: ChangeSchema | null,
-  registration: Registration | null,
+  { schema, registration, recordsChanges }: TableWish,
 ): Promise<Prepared> {
   const { home, connectionId, topic, name } = owned;
   await exchange(client, [...begin(DEFINITION_LIMITS), lockDefinition(name)]);
@@ -57,7 +66,8 @@ export async function prepareTable(
   const partitions = readPartitions(stored?.rows ?? []);
   const table = await readTable(client, name.schema, name.table);
   const replay = await admit(client, owned, partitions, table, registration);
-  const layout = await bringUpToDate(client, owned, partitions, table, schema);
+  const found = { partitions, table };
+  const layout = await bringUpToDate(client, owned, found, schema, recordsChanges);
   const live = layout === null ? [] : [layout];
   const current =
     registration === null ? partitions : await register(client, owned, registration, replay, live);
@@ -69,13 +79,18 @@ export async function prepareTable(
   return { layout, partitions: current };
 }
 
+interface FoundTable {
+  readonly partitions: readonly StoredPartition[];
+  readonly table: CatalogTable | null;
+}
+
 /** Creates the table, adds columns, widens types; answers the layout, or null without a schema. */
 async function bringUpToDate(
   client: Client,
   owned: OwnedTable,
-  partitions: readonly StoredPartition[],
-  table: CatalogTable | null,
+  { partitions, table }: FoundTable,
   schema: ChangeSchema | null,
+  recordsChanges: boolean,
 ): Promise<TableLayout | null> {
   const { name } = owned;
   const isRaw = name.mode === 'raw';
@@ -89,12 +104,22 @@ async function bringUpToDate(
   }
   const existing = ourColumns(table, partitions[0]?.columns ?? [], wanted);
   const changes = changesFor(existing, wanted, name.stream);
-  const layout = withInitials(layoutOf(name, applied(existing, changes, wanted)), wanted);
+  const plain = withInitials(layoutOf(name, applied(existing, changes, wanted)), wanted);
+  const hasMeta = hasMetaColumn(table, plain);
+  const layout = hasMeta || recordsChanges ? withMeta(plain) : plain;
+  if (!hasMeta && recordsChanges) changes.push({ kind: 'add', ...META_COLUMN });
   refuseOtherKey(owned, layout, table);
   if (changes.length > 0) await exchange(client, [alterTable(layout, changes)], 0);
   const isStaged = name.isReplaced || partitions.some(({ isRebuild }) => isRebuild);
   if (isStaged) await alignStaging(client, owned, [layout]);
   return layout;
+}
+
+/** A source's column of that name is the source's. */
+function hasMetaColumn({ columns }: CatalogTable, plain: TableLayout): boolean {
+  const { name: meta, ddl: type } = META_COLUMN;
+  const isTaken = plain.columns.some(({ name }) => name === meta);
+  return !isTaken && columns.some(({ name, ddl }) => name === meta && ddl === type);
 }
 
 /** Columns of the table that are the stream's: those we made, and those the schema asks for. */

@@ -1,6 +1,7 @@
 import { PipelineError } from '../../../core/errors/pipeline-error.ts';
 import type { SchemaLookup } from '../../spi/destination.ts';
 import { collectSchemaIds } from './open-table.ts';
+import type { MisfitCells } from './misfit-cells.ts';
 import type { PreparedBatch, StreamTable } from './stream-table.ts';
 import type { EncodeOptions, RecordSlice, TableStatements } from './table-batch.ts';
 
@@ -12,6 +13,8 @@ export class TablePart {
   readonly valueIds = new Set<number>();
   prepared: PreparedBatch | null = null;
   isReplay = false;
+  /** Values that become NULL; null as long as none was refused. */
+  misfits: MisfitCells | null = null;
 
   constructor(table: StreamTable) {
     this.table = table;
@@ -26,11 +29,17 @@ export class TablePart {
     for (const id of keyIds) if (schemas.key(id) === undefined) await schemas.load(id);
   }
 
+  async prepare(options: EncodeOptions): Promise<void> {
+    const { table, valueIds, slices, isReplay } = this;
+    this.prepared = await table.prepare(valueIds, slices, { ...options, isReplay });
+  }
+
   /** After it was prepared. */
   encode(options: EncodeOptions): TableStatements {
-    const { prepared, slices, isReplay, table } = this;
+    const { prepared, slices, isReplay, table, misfits } = this;
+    const how = misfits === null ? { isReplay } : { isReplay, misfits };
     try {
-      return (prepared as PreparedBatch).encode(slices, { ...options, isReplay });
+      return (prepared as PreparedBatch).encode(slices, { ...options, ...how });
     } catch (error) {
       if (!(error instanceof PipelineError)) throw error;
       const details = { ...error.details, stream: table.stream };

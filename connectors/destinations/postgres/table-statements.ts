@@ -1,6 +1,12 @@
 import { literal, quoted } from './identifiers.ts';
 import type { StagedColumn } from './staged-rows.ts';
-import { eventIdOf, type TableColumn, type TableLayout } from './table-layout.ts';
+import {
+  eventIdOf,
+  metaColumnOf,
+  V2_NAMES,
+  type TableColumn,
+  type TableLayout,
+} from './table-layout.ts';
 
 /** SQL over staged rows: `$1`, `$2`, ... are one array per staged column. */
 
@@ -92,9 +98,24 @@ export function upsertStatement(layout: TableLayout, columns: readonly TableColu
   );
 }
 
-/** The staged columns of `maskedStatement`: the layout's, and a bit per column that is kept. */
+/** The staged columns of `maskedStatement`: the layout's, a bit per column that is kept, and the names
+ * of those where the table has a record of changed fields. */
 export function maskedColumns(layout: TableLayout): StagedColumn[] {
-  return [...layout.columns, { form: 'bytea', cast: null }];
+  const mask: StagedColumn[] = [{ form: 'bytea', cast: null }];
+  if (metaColumnOf(layout) !== -1) mask.push({ form: 'jsonb', cast: null });
+  return [...layout.columns, ...mask];
+}
+
+/** What became of the fields that are kept, and of those that came. */
+function mergedMeta(staged: string, keptNames: string): string {
+  const meta = `t.${quoted(V2_NAMES.meta)}`;
+  const changes =
+    `SELECT c FROM jsonb_array_elements(${meta}->'changes') AS k(c) WHERE ${keptNames} ? (c->>'field') ` +
+    `UNION ALL SELECT c FROM jsonb_array_elements(${staged}->'changes') AS n(c)`;
+  return (
+    `CASE WHEN ${meta} IS NULL THEN ${staged} ELSE (SELECT CASE WHEN count(*) > 0 ` +
+    `THEN jsonb_build_object('changes', jsonb_agg(c)) END FROM (${changes}) AS m) END`
+  );
 }
 
 /**
@@ -103,9 +124,12 @@ export function maskedColumns(layout: TableLayout): StagedColumn[] {
  */
 export function maskedStatement(layout: TableLayout): string {
   const mask = `s.c${layout.columns.length}`;
+  const keptNames = `s.c${layout.columns.length + 1}`;
+  const meta = metaColumnOf(layout);
   const updates = layout.columns.map((column, i) => {
     const name = quoted(column.name);
     if (layout.keys.includes(i)) return null;
+    if (i === meta) return `${name}=${mergedMeta(value(column, i), keptNames)}`;
     if (i >= layout.sourceColumns) return `${name}=${value(column, i)}`;
     return `${name}=CASE WHEN get_bit(${mask},${i})=1 THEN t.${name} ELSE ${value(column, i)} END`;
   });

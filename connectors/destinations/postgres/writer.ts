@@ -22,7 +22,7 @@ import {
 import { NormalizedStream } from './normalized-stream.ts';
 import { OpenTable } from './open-table.ts';
 import { fenced, PartitionState } from './partition-state.ts';
-import { locateRefused } from './refused-value.ts';
+import { Refusals } from './refusals.ts';
 import { createShapes } from './shape-store.ts';
 import { begin, Sessions, type TransactionLimits } from './sessions.ts';
 import { streamTables } from './stream-tables.ts';
@@ -57,6 +57,7 @@ export class PostgresWriter implements DestinationWriter {
   private readonly target: PostgresTarget;
   private readonly limits: WriterLimits;
   private readonly sessions: Sessions;
+  private readonly refusals: Refusals;
   private readonly tables = new Map<string, StreamTable>();
   private readonly partitions = new Map<string, PartitionState>();
   private home: Promise<void> | null = null;
@@ -68,6 +69,13 @@ export class PostgresWriter implements DestinationWriter {
     this.limits = limits;
     this.lanes = limits.lanes;
     this.sessions = new Sessions(target, limits.lanes);
+    this.refusals = new Refusals({
+      sessions: this.sessions,
+      schemas: options.schemas,
+      limits,
+      stopsAtMisfits: target.stopsAtMisfits,
+      retrying: (table, work) => this.retrying([table], work),
+    });
   }
 
   async open(target: PartitionTarget): Promise<number | null> {
@@ -233,33 +241,48 @@ export class PostgresWriter implements DestinationWriter {
   private async applyNow(given: readonly TablePart[], steps: readonly Step[]): Promise<void> {
     // Tombstones alone, for a table that was never made, delete nothing.
     const parts = given.filter(({ table, valueIds }) => valueIds.size > 0 || table.exists);
-    const tables = parts.map(({ table }) => table);
     const options = { softDeletes: this.target.softDeletes, emittedAtMs: Date.now() };
     for (const part of parts) {
-      const { table, valueIds, slices } = part;
+      const { table } = part;
       part.isReplay = steps.every(
         ({ state, next }) => state.table !== table || state.isReplay(next),
       );
-      const { isReplay } = part;
-      part.prepared = await this.retrying([table], () =>
-        table.prepare(valueIds, slices, { ...options, isReplay }),
-      );
+      await this.retrying([table], () => part.prepare(options));
     }
+    while (!(await this.applied(parts, steps, options)));
+    for (const { state, next } of steps) state.advance(next);
+    for (const { table, misfits } of parts) {
+      const counts = misfits?.counts;
+      if (counts !== undefined && counts.size > 0) this.options.nulled?.(table.stream, counts);
+    }
+  }
+
+  /** False when values that do not fit were found, which become NULL in the next attempt. */
+  private async applied(
+    parts: readonly TablePart[],
+    steps: readonly Step[],
+    options: EncodeOptions,
+  ): Promise<boolean> {
+    const tables = parts.map(({ table }) => table);
     const { connectionId } = this.options;
-    const work: BatchWork = {
-      home: this.target.schema,
-      connectionId,
-      steps,
-      tables: parts.map((part) => ({ table: part.table, encoded: part.encode(options) })),
-    };
     try {
+      const work: BatchWork = {
+        home: this.target.schema,
+        connectionId,
+        steps,
+        tables: parts.map((part) => ({ table: part.table, encoded: part.encode(options) })),
+      };
       await this.retrying(tables, () =>
         this.sessions.use((client) => applyBatch(client, work, this.limits)),
       );
-    } catch (error) {
-      throw await this.explained(error, parts, options);
+      return true;
+    } catch (thrown) {
+      const error = classify(thrown, 'writing a batch');
+      const part = parts.find(({ table }) => table.stream === error.details['stream']);
+      if (part?.prepared == null) throw error;
+      if (await this.refusals.madeToFit(error, part, options)) return false;
+      throw await this.refusals.explained(error, part, options);
     }
-    for (const { state, next } of steps) state.advance(next);
   }
 
   /** Runs `work` again while what stops it passes by itself, until the time for it is over. */
@@ -292,34 +315,6 @@ export class PostgresWriter implements DestinationWriter {
       // The server went away meanwhile; that it was blocked is still the better news.
       return error;
     }
-  }
-
-  /** Finds out more about a failed batch: which value, or what happened to the table. */
-  private async explained(
-    thrown: unknown,
-    parts: readonly TablePart[],
-    options: EncodeOptions,
-  ): Promise<PipelineError> {
-    const error = classify(thrown, 'writing a batch');
-    const part = parts.find(({ table }) => table.stream === error.details['stream']);
-    if (part?.prepared == null) return error;
-    try {
-      if (error.code === 'DST_VALUE' && error.details['offset'] === undefined) {
-        const { slices, prepared } = part;
-        const { isReplay } = part;
-        const batch = {
-          stream: part.table.stream,
-          prepared,
-          slices,
-          options: { ...options, isReplay },
-        };
-        return await locateRefused(this.sessions, batch, this.limits, error);
-      }
-      if (error.code === 'DST_TABLE_CHANGED') await part.table.verify();
-    } catch (better) {
-      return classify(better, describe([part.table]), part.table.stream);
-    }
-    return error;
   }
 }
 

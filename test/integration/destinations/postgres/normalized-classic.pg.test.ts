@@ -110,7 +110,9 @@ describe("the guide's example by the classic rules", () => {
 
 describe('classic types', () => {
   it('are those of JSON, a key of decimals exact', async () => {
-    await using target = await newTarget(server, CLASSIC);
+    await using target = await newTarget(server, {
+      config: { ...CLASSIC.config, values_that_do_not_fit: 'stop' },
+    });
     const columns: Columns = {
       id: { kind: 'decimal', native: 'numeric(20,0)' },
       small: { kind: 'int16', native: 'smallint' },
@@ -238,7 +240,7 @@ describe('classic child tables', () => {
 describe('classic names and values', () => {
   it('of any kind find their place, and a value without one is named', async () => {
     await using target = await newTarget(server, {
-      config: { ...CLASSIC.config, cdc_deletion_mode: 'soft' },
+      config: { ...CLASSIC.config, cdc_deletion_mode: 'soft', values_that_do_not_fit: 'stop' },
     });
     const columns: Columns = {
       id: { kind: 'int32' },

@@ -228,7 +228,7 @@ describe('rows of v2', () => {
 
   it('keep hostile names, and name a value that has no room', async () => {
     await using target = await newTarget(server, {
-      config: { ...V2.config, cdc_deletion_mode: 'soft' },
+      config: { ...V2.config, cdc_deletion_mode: 'soft', values_that_do_not_fit: 'stop' },
     });
     const hostile = [
       'select',

@@ -235,7 +235,7 @@ describe('overwrite', () => {
   });
 
   it('names the value that the server refuses, in any part of a batch', async () => {
-    await using target = await newTarget(server);
+    await using target = await newTarget(server, { config: { values_that_do_not_fit: 'stop' } });
     const log = new EventLog(target.schemas, overwritten('t'), COLUMNS);
     const writer = target.writer();
     await writer.open(log.target);

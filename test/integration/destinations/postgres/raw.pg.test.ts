@@ -109,8 +109,10 @@ describe('a raw table', () => {
     expect(names).toEqual([{ relname: '_airbyte_raw_t' }]);
   });
 
-  it('names the record whose text jsonb cannot hold', async () => {
-    await using target = await newTarget(server, { config: { disable_type_dedupe: true } });
+  it('names the record whose text jsonb cannot hold, where that stops the stream', async () => {
+    await using target = await newTarget(server, {
+      config: { disable_type_dedupe: true, values_that_do_not_fit: 'stop' },
+    });
     const log = new EventLog(target.schemas, appended('t'), COLUMNS);
     log.create(ROW);
     log.create({ ...ROW, name: 'a\0b' });

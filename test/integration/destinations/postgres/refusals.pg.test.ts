@@ -18,7 +18,7 @@ const COLUMNS: Columns = {
   short: { kind: 'string', native: 'character varying(3)' },
 };
 
-describe('a value that the target cannot hold', () => {
+describe('a value that the target cannot hold, where that stops a stream', () => {
   it.each([
     [deduped('t'), 'name', { name: 'secret\u0000' }, '22021'],
     [deduped('t'), 'doc', { doc: '{"secret": "\\u0000"}' }, '22P05'],
@@ -27,7 +27,7 @@ describe('a value that the target cannot hold', () => {
     [appended('t'), 'name', { name: 'secret\u0000' }, '22021'],
     [appended('t'), 'short', { short: 'secret' }, '22001'],
   ])('stops its stream alone, by column and offset: %o %s', async (stream, column, row, state) => {
-    await using target = await newTarget(server);
+    await using target = await newTarget(server, { config: { values_that_do_not_fit: 'stop' } });
     const bad = new EventLog(target.schemas, stream, COLUMNS, { firstOffset: 1000 });
     const good = new EventLog(target.schemas, deduped('good'), COLUMNS);
     for (let id = 0n; id < 300n; id++) {

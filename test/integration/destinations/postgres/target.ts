@@ -7,6 +7,7 @@ import {
   PostgresWriter,
   type WriterLimits,
 } from '../../../../connectors/destinations/postgres/writer.ts';
+import type { DestinationOpenOptions } from '../../../../connectors/spi/destination.ts';
 import type { LocalServer } from '../../../../deploy/local/local-server.ts';
 import { TestSchemas, type EventLog } from './event-log.ts';
 import { buffersOf } from '../../../support/buffers.ts';
@@ -18,6 +19,8 @@ export interface TestTarget extends AsyncDisposable {
   readonly config: Record<string, unknown>;
   writer(options?: { limits?: Partial<WriterLimits>; connectionId?: string }): PostgresWriter;
   rows(text: string): Promise<Record<string, unknown>[]>;
+  /** What the writers told of values that became NULL. */
+  readonly nulled: (readonly [stream: string, Record<string, number>])[];
 }
 
 /** `settings` become defaults of the database, as a hostile administrator would set them. */
@@ -52,15 +55,20 @@ export async function openTarget(config: Record<string, unknown>): Promise<TestT
   const sql = await connect(address, database);
   const schemas = new TestSchemas();
   const writers: PostgresWriter[] = [];
+  const nulled: TestTarget['nulled'] = [];
+  const tell: DestinationOpenOptions['nulled'] = (stream, counts) => {
+    nulled.push([stream, Object.fromEntries(counts)]);
+  };
   return {
     sql,
     schemas,
     config,
+    nulled,
     writer({ limits = {}, connectionId = 'c1' } = {}) {
       const signal = new AbortController().signal;
       const scratch = { scratchFolder: '/nonexistent', buffers: buffersOf(1 << 26) };
       const writer = new PostgresWriter(
-        { connectionId, config, schemas, signal, ...scratch },
+        { connectionId, config, schemas, signal, ...scratch, nulled: tell },
         parseConfig(config),
         { ...DEFAULT_LIMITS, ...limits },
       );

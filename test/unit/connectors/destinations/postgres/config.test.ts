@@ -30,7 +30,16 @@ describe('what a stream becomes', () => {
     expect(choice({ normalization: { option: 'classic', scd: true } })).toEqual(['classic', true]);
   });
 
+  it('takes a value that does not fit, unless that is to stop its stream', () => {
+    const stops = (config: object) => parseConfig({ ...HOST, ...config }).stopsAtMisfits;
+    expect(stops({})).toBe(false);
+    expect(stops({ values_that_do_not_fit: 'null' })).toBe(false);
+    expect(stops({ values_that_do_not_fit: null })).toBe(false);
+    expect(stops({ values_that_do_not_fit: 'stop' })).toBe(true);
+  });
+
   it.each([
+    [{ values_that_do_not_fit: 'drop' }, 'values_that_do_not_fit'],
     [{ normalization: 'v3' }, 'normalization'],
     [{ normalization: { option: 'basic', scd: true } }, 'normalization.scd'],
     [{ normalization: { option: 'classic', scd: 'yes' } }, 'normalization.scd'],
