@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { armFailpoints } from '../../../../core/run/failpoints.ts';
 import { postgresContext, type ServerContext } from '../../../support/contexts.ts';
 import { appended, deduped, EventLog, overwritten, type Columns } from './event-log.ts';
 import { newTarget, writeLog, type TestTarget } from './target.ts';
@@ -198,6 +199,33 @@ describe('a value that does not fit its column', () => {
       'SELECT count(*)::int AS n, count(short)::int AS short, count(_airbyte_meta)::int AS meta FROM t',
     );
     expect(found).toEqual([{ n: 60, short: 51, meta: 9 }]);
+  });
+
+  it.each([
+    'destination.postgres.before_apply',
+    'destination.postgres.rows_applied',
+    'destination.postgres.offset_stored',
+    'destination.postgres.commit_sent',
+    'destination.postgres.after_commit',
+  ])('is NULL once, whatever fails meanwhile: %s', async (failpoint) => {
+    await using target = await newTarget(server);
+    const log = new EventLog(target.schemas, appended('t'), COLUMNS);
+    log.create({ id: 1n, ...FITS });
+    log.create({ id: 2n, ...FITS, short: 'long' });
+    const writer = target.writer();
+    await writer.open(log.target);
+    armFailpoints({ failpoints: `${failpoint}=error`, failpointsAllowed: true });
+    await expect(writer.write([log.batch()])).rejects.toThrow();
+    armFailpoints({ failpoints: '', failpointsAllowed: true });
+    await writer.write([log.batch()]);
+    const rows = await target.rows(
+      'SELECT id, short, _airbyte_meta IS NOT NULL AS told FROM t ORDER BY 1',
+    );
+    expect(rows).toEqual([
+      { id: '1', short: 'abc', told: false },
+      { id: '2', short: null, told: true },
+    ]);
+    expect(writer.durableOffset(log.target)).toBe(log.end);
   });
 
   it('in every row of a batch costs two or three tries a row', async () => {
