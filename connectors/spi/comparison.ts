@@ -120,6 +120,9 @@ export interface AppendedView {
   readonly ends: ReadonlyMap<number, number>;
   /** All rows, in any order; may be asked for again. */
   rows(): AsyncIterable<readonly AppendedRow[]>;
+  /** How many rows repeat a key that another row has, deletes left out. Not given where rows have no
+   * key, where there is one row per key, or where the copy cannot count them. */
+  repeatedKeys?(): Promise<number>;
 }
 
 export interface AppendedCopy {

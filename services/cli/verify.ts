@@ -51,7 +51,7 @@ function describe(line: Line): string {
   if ('error' in line) {
     return `${line.stream}: not compared: ${line.error.code}: ${line.error.message}\n  ${line.error.fix}`;
   }
-  const { stream, rows, ranges, differingRanges, reread } = line;
+  const { stream, rows, ranges, differingRanges, reread, repeatedKeys = 0 } = line;
   const figures = `${rows} rows in ${ranges} ranges, ${differingRanges} of them looked into, ${reread} rows read again`;
   const kinds = ['missing', 'extra', 'different', 'unsettled'] as const;
   const found = kinds.flatMap((kind) =>
@@ -60,7 +60,8 @@ function describe(line: Line): string {
   const verdict =
     exitOf(line) === 0 ? 'equal' : exitOf(line) === EXIT_DIFFERENT ? 'DIFFERENT' : 'not settled';
   const more = line.more ? [`${stream}: more keys differ than are listed`] : [];
-  return [...found, ...more, `${stream}: ${verdict}: ${figures}`].join('\n');
+  const repeated = repeatedKeys === 0 ? '' : `, ${repeatedKeys} rows repeat the key of another one`;
+  return [...found, ...more, `${stream}: ${verdict}: ${figures}${repeated}`].join('\n');
 }
 
 function keyText(key: readonly string[]): string {

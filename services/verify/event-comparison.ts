@@ -36,7 +36,9 @@ export async function compareEvents(
     reread = there.rows + here.rows;
     faults.push(...faultsBetween(there.events, here.events));
   }
+  const repeatedKeys = await view.repeatedKeys?.();
   return {
+    ...(repeatedKeys === undefined ? {} : { repeatedKeys }),
     rows: wanted.rows,
     ranges: wanted.ranges.size,
     differingRanges: differing.size,

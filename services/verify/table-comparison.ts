@@ -18,6 +18,8 @@ export interface TableFindings {
   readonly unsettled: readonly KeyText[];
   /** More keys differ than are looked into. */
   readonly more: boolean;
+  /** Rows of an append table that repeat the key of another one; absent where that is not counted. */
+  readonly repeatedKeys?: number;
 }
 
 /** Small ranges cost nothing while there are not too many of them, and little is read again. */

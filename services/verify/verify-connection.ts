@@ -37,6 +37,8 @@ export interface StreamVerdict {
   readonly unsettled: readonly KeyText[];
   /** More keys differ than are listed. */
   readonly more: boolean;
+  /** Rows of an append table that repeat the key of another one; absent where that is not counted. */
+  readonly repeatedKeys?: number;
 }
 
 /** A stream that was not compared, and why. */

@@ -178,7 +178,12 @@ describe('headrace verify against the topic', () => {
       missing: [[expect.any(String), expect.any(String)]],
     });
     expect(found.get('public.merges')).toMatchObject({ ...NONE, different: [expect.any(Array)] });
-    expect(found.get('public.appends')).toMatchObject({ ...NONE, extra: [expect.any(Array)] });
+    // Forty rows were read again when they had changed; one was put there by hand.
+    expect(found.get('public.appends')).toMatchObject({
+      ...NONE,
+      extra: [expect.any(Array)],
+      repeatedKeys: 41,
+    });
     const removed = await removeFile(rig, 'jobs/');
     const torn = (await verify(rig, files)).verdicts.get('public.replaces');
     expect(torn?.missing.length, removed).toBeGreaterThan(0);

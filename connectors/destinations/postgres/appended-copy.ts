@@ -18,6 +18,7 @@ import { EventIds, partsOfEventId } from './event-metadata.ts';
 import { exchange } from './exchange.ts';
 import { readPartitions, selectPartitions } from './offset-store.ts';
 import { imageOf } from './raw-rows.ts';
+import { countRepeatedKeys } from './repeated-keys.ts';
 import { beginView, Sessions } from './sessions.ts';
 import { streamTables, type QualifiedTable } from './stream-tables.ts';
 import { V2_NAMES } from './table-layout.ts';
@@ -43,6 +44,8 @@ export const openAppendedTable: OpenAppendedCopy = async (options) => {
   const id = target.normalization === 'v2' ? V2_NAMES.id : '_airbyte_ab_id';
   const select = `SELECT ${id},${isRaw ? DOCUMENT : IDENTITY} FROM ${table}`;
   const byPrefix = new Map(partitions.map((p) => [new EventIds(topic, p).prefix, p]));
+  const isKeyed = stream.mode === 'append' && stream.primaryKey.length > 0;
+  const keyed = { target, stream, connectionId, topic, table, isRaw };
   const sessions = new Sessions(target, 1);
   const stored = selectPartitions(target.schema, connectionId, topic);
   return {
@@ -55,7 +58,9 @@ export const openAppendedTable: OpenAppendedCopy = async (options) => {
           const answers = await exchange(client, [...beginView(), stored]);
           const found = readPartitions(answers.at(-1)?.rows ?? []);
           const ends = new Map(found.map((each) => [each.partition, each.nextOffset ?? 0]));
-          const result = await work({ ends, rows: () => rowsOf(client, select, byPrefix) });
+          const view = { ends, rows: () => rowsOf(client, select, byPrefix) };
+          const repeatedKeys = () => countRepeatedKeys(client, keyed);
+          const result = await work(isKeyed ? { ...view, repeatedKeys } : view);
           await exchange(client, [{ text: 'ROLLBACK' }]);
           return result;
         });
