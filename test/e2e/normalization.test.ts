@@ -6,6 +6,7 @@ import {
   postgresConfig,
   query,
   startRig,
+  statusOf,
   sync,
   type Rig,
 } from '../support/rig.ts';
@@ -178,5 +179,33 @@ describe('normalization and namespaces', () => {
         { namespaceDefinition: 'destination' },
       ),
     ).rejects.toThrow(/same place/);
+  });
+
+  it('takes a value that does not fit as NULL, says so in the row and counts it', async () => {
+    const connectionId = await connect(
+      { schema: 'unfit', normalization: { option: 'v2' } },
+      { namespaceDefinition: 'destination' },
+    );
+    // A json column holds what no jsonb can.
+    await query(
+      rig.source,
+      `insert into customers values (2, 'Nil', '{"phone": "\\u0000"}', '[]')`,
+    );
+    expect(await sync(rig, connectionId)).toMatchObject({ job: { status: 'succeeded' } });
+    const change = {
+      field: 'contact',
+      change: 'NULLED',
+      reason: 'DESTINATION_SERIALIZATION_ERROR',
+    };
+    expect(
+      await query(
+        rig.target,
+        `select id::int, name, contact, _airbyte_meta as meta from unfit.customers where id = 2`,
+      ),
+    ).toEqual([{ id: 2, name: 'Nil', contact: null, meta: { changes: [change] } }]);
+    const customers = { name: 'customers', nulledValues: { contact: 1 } };
+    expect(await statusOf(rig, connectionId)).toMatchObject({
+      streams: expect.arrayContaining([expect.objectContaining(customers)]) as unknown,
+    });
   });
 });
