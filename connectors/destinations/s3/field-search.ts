@@ -45,7 +45,7 @@ export class FieldSearch {
     for (const { cell, name } of documents) {
       const from = spans[cell * 2] as number;
       if (from < 0) continue;
-      this.finder.look(name, bytes.toString('utf8', from, spans[cell * 2 + 1]));
+      this.finder.look(name, bytes, from, spans[cell * 2 + 1] as number);
     }
   }
 

@@ -28,10 +28,14 @@ export const MAX_FIELDS = 400;
 const MAX_DEPTH = 12;
 const MAX_NAME = 200;
 
-/** What a malformed document, or one beyond all bounds, holds: its own column has its text. */
-function documentOf(text: string): JsonValue {
+/** Taken apart, a document needs many times its bytes (invariant 9). */
+const MAX_DOCUMENT_BYTES = 1024 * 1024;
+
+/** What is malformed, or beyond all bounds, has no fields: its own column has its text. */
+function documentAt(bytes: Buffer, start: number, end: number): JsonValue {
+  if (end - start > MAX_DOCUMENT_BYTES) return null;
   try {
-    return parseJson(text);
+    return parseJson(bytes.toString('utf8', start, end));
   } catch {
     return null;
   }
@@ -57,8 +61,8 @@ export class FieldFinder {
     }
   }
 
-  look(source: string, document: string): void {
-    const value = documentOf(document);
+  look(source: string, bytes: Buffer, start: number, end: number): void {
+    const value = documentAt(bytes, start, end);
     if (value !== null && isObject(value)) this.members(source, value, []);
   }
 
@@ -91,7 +95,7 @@ export class DocumentReader {
 
   read(bytes: Buffer, start: number, end: number): JsonValue {
     if (this.bytes !== bytes || this.start !== start) {
-      this.document = documentOf(bytes.toString('utf8', start, end));
+      this.document = documentAt(bytes, start, end);
       this.bytes = bytes;
       this.start = start;
     }

@@ -150,6 +150,23 @@ describe('flattened columns', () => {
     expect(row).toEqual(['own', '1', '2', '3', '4', '5', '6', '7', '8']);
   });
 
+  test('are not looked for in a document above 1 MiB, which is whole in its own column', async () => {
+    const topic = topicOf();
+    const large = JSON.stringify({ email: 'a', text: 'x'.repeat(1024 * 1024) });
+    add(topic, 1, large);
+    add(topic, 2, '{"email": "b"}');
+    const connection = lake.newConnection();
+    await deliver(topic, connection);
+    const rows = await lake.query(
+      connection,
+      'select contact, contact_email from FILES order by id',
+    );
+    expect(rows).toEqual([
+      [large, null],
+      ['{"email": "b"}', 'b'],
+    ]);
+  });
+
   test('are not made where they are not wanted', async () => {
     const topic = topicOf();
     add(topic, 1, '{"email": "a"}');
