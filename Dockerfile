@@ -16,7 +16,7 @@ COPY services services
 # TimeoutNegativeWarning: kafkajs computes negative timeouts, which do no harm. The sizes are those of
 # ./headrace: raise the second together with HEADRACE_MEMORY_MB.
 ENV NODE_ENV=production \
-    NODE_OPTIONS="--disable-warning=TimeoutNegativeWarning --max-semi-space-size=4 --max-old-space-size=256" \
+    NODE_OPTIONS="--disable-warning=TimeoutNegativeWarning --max-semi-space-size=4 --max-old-space-size=512" \
     HEADRACE_HOME=/data \
     HEADRACE_API_HOST=0.0.0.0
 
