@@ -63,6 +63,10 @@ connection = sdk.connections.create_connection(
             ]
         ),
         schedule=models.AirbyteAPIConnectionSchedule(schedule_type=models.ScheduleTypeEnum.MANUAL),
+        # The SDK's default holds the connection to columns that only a source that answers can tell.
+        non_breaking_schema_updates_behavior=(
+            models.NonBreakingSchemaUpdatesBehaviorEnum.PROPAGATE_COLUMNS
+        ),
     )
 ).connection_response
 seen["connection"] = [connection.name, connection.status.value, connection.schedule.schedule_type.value]
