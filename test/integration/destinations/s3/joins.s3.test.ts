@@ -6,7 +6,11 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { DuckDBInstance, type DuckDBConnection } from '@duckdb/node-api';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { fileRange, sortFiles } from '../../../../connectors/destinations/s3/file-ranges.ts';
+import {
+  fileRange,
+  sortFiles,
+  type SortedFiles,
+} from '../../../../connectors/destinations/s3/file-ranges.ts';
 import { readAppended } from './appended-reader.ts';
 import type { JoinerOrder } from './interrupted-joiner.ts';
 import { randomOf } from './key-workload.ts';
@@ -106,7 +110,7 @@ describe.each(['minio', 'folder'] as const)('small files are joined: %s', (kind)
     for (let first = 0; first < 57; first += 3) await deliver(first);
     const reader = new Reader(connection);
     const inPieces = await lake.query(connection, `select distinct ${all} from FILES order by id`);
-    while ((await currentFiles(connection)) > 9) await delay(50);
+    while ((await sorted(connection)).current.length > 9) await delay(50);
     await deliver(57);
     const joined = await reader.rows(sql);
     expect(joined.slice(0, 57)).toEqual(inPieces);
@@ -115,9 +119,9 @@ describe.each(['minio', 'folder'] as const)('small files are joined: %s', (kind)
     await writer.close();
   }, 240_000);
 
-  async function currentFiles(connection: string): Promise<number> {
+  async function sorted(connection: string): Promise<SortedFiles> {
     const files = (await lake.files(connection)).map((key) => fileRange({ key, bytes: 0 }));
-    return sortFiles(files.filter((file) => file !== null)).current.length;
+    return sortFiles(files.filter((file) => file !== null));
   }
 
   test('date folders are joined by themselves', async () => {
@@ -129,7 +133,11 @@ describe.each(['minio', 'folder'] as const)('small files are joined: %s', (kind)
       await writer.write([topic.batch(first, first + 1)]);
       await writer.flush();
     }
-    while ((await lake.files(connection)).length > 7) await delay(50);
+    const isAtRest = async (): Promise<boolean> => {
+      const { current, replaced } = await sorted(connection);
+      return current.length <= 7 && replaced.length === 0;
+    };
+    while (!(await isAtRest())) await delay(50);
     const keys = await lake.files(connection);
     expect(keys.every((key) => key.includes('/dt=2023-11-14/'))).toBe(true);
     expect(await lake.offsets(connection)).toEqual(range(0, 40));
