@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { KafkaClient } from '../../../topics/kafka-client.ts';
 import { kafkaContext } from '../../support/contexts.ts';
-import { arenaOf, recordsOf } from '../../support/record-arenas.ts';
+import { roundTrip } from '../../support/topic-round-trip.ts';
 
 const PLAIN_LOGIN =
   'org.apache.kafka.common.security.plain.PlainLoginModule required ' +
@@ -28,21 +28,7 @@ test('SASL: the right password reads and writes, a wrong one is told apart', asy
     });
 
   const kafka = client('right');
-  await kafka.admin.ensure([{ topic: 'secret', partitions: 1, configs: {} }]);
-  const writer = kafka.transactionWriter('secret');
-  await writer.open({ timeoutMs: 60_000 });
-  await writer.commit([{ topic: 'secret', partition: 0, arena: arenaOf([['k', 'v']]) }]);
-  const reader = kafka.topicReader();
-  await reader.assign({ topic: 'secret', partition: 0, offset: 'beginning' });
-  let values: (string | null)[] = [];
-  while (values.length === 0) {
-    values = (await reader.next()).flatMap(({ records }) =>
-      recordsOf(records).map(({ value }) => value),
-    );
-  }
-  expect(values).toEqual(['v']);
-  await reader.close();
-  await writer.close();
+  expect(await roundTrip(kafka, 'secret')).toEqual(['v']);
   await kafka.close();
 
   const stranger = client('wrong-password');

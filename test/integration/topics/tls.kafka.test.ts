@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { tlsOf } from '../../../services/cli/kafka.ts';
 import { KafkaClient } from '../../../topics/kafka-client.ts';
 import { kafkaContext, type ServerContext } from '../../support/contexts.ts';
-import { arenaOf, recordsOf } from '../../support/record-arenas.ts';
+import { roundTrip } from '../../support/topic-round-trip.ts';
 
 let folder: string;
 let broker: ServerContext;
@@ -66,21 +66,7 @@ function client(files: { ca?: string; own?: string } | null): KafkaClient {
 
 test('TLS both ways: writes in transactions and reads', async () => {
   const kafka = client({ ca: 'broker', own: 'client' });
-  await kafka.admin.ensure([{ topic: 'secret', partitions: 1, configs: {} }]);
-  const writer = kafka.transactionWriter('secret');
-  await writer.open({ timeoutMs: 60_000 });
-  await writer.commit([{ topic: 'secret', partition: 0, arena: arenaOf([['k', 'v']]) }]);
-  const reader = kafka.topicReader();
-  await reader.assign({ topic: 'secret', partition: 0, offset: 'beginning' });
-  let values: (string | null)[] = [];
-  while (values.length === 0) {
-    values = (await reader.next()).flatMap(({ records }) =>
-      recordsOf(records).map(({ value }) => value),
-    );
-  }
-  expect(values).toEqual(['v']);
-  await reader.close();
-  await writer.close();
+  expect(await roundTrip(kafka, 'secret')).toEqual(['v']);
   await kafka.close();
 });
 
