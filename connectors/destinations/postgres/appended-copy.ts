@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { Client } from 'pg';
 import { streamLabel } from '../../../schemas/catalog/stream-id.ts';
 import { OP_DELETE } from '../../../schemas/envelope/change-decoder.ts';
-import { jsonbText } from '../../compare/jsonb-text.ts';
+import { jsonbText, parseJson } from '../../../schemas/normalize/json-value.ts';
 import {
   eventIdentity,
   type AppendedCopy,
@@ -77,7 +77,9 @@ const DOCUMENT = `encode(sha256(convert_to(_airbyte_data::text,'UTF8')),'hex')`;
 
 const documentHash: NonNullable<AppendedCopy['identityOf']> = (schema, bytes, change) => {
   const json = eventJson(imageOf(schema, bytes, change), change, change.op === OP_DELETE);
-  return createHash('sha256').update(jsonbText(json)).digest('hex');
+  return createHash('sha256')
+    .update(jsonbText(parseJson(json)))
+    .digest('hex');
 };
 
 async function* rowsOf(

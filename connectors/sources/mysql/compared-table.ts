@@ -3,7 +3,7 @@ import type { Connection } from 'mysql2';
 import { PipelineError } from '../../../core/errors/pipeline-error.ts';
 import { streamLabel, type StreamId } from '../../../schemas/catalog/stream-id.ts';
 import { CELL_HASH_DIGITS } from '../../compare/cell-text.ts';
-import { jsonbText } from '../../compare/jsonb-text.ts';
+import { jsonbText, parseJson } from '../../../schemas/normalize/json-value.ts';
 import { KeyRanges } from '../../compare/key-order.ts';
 import type {
   ComparedTable,
@@ -273,7 +273,9 @@ function partsOf(columns: readonly ColumnFacts[]): { sql: string; isJson: boolea
 
 function hashOfJson(document: string | null): string {
   if (document === null) return '~';
-  const hash = createHash('sha256').update(jsonbText(document)).digest('hex');
+  const hash = createHash('sha256')
+    .update(jsonbText(parseJson(document)))
+    .digest('hex');
   return hash.slice(0, CELL_HASH_DIGITS);
 }
 
