@@ -57,11 +57,13 @@ const DEFAULT_SETTINGS = {
   shared_buffers: '128MB',
 };
 
-/** The postmaster writes its state into line 8 of its pid file. */
+const OPEN = ['ready', 'standby'];
+
+/** The postmaster writes its state into line 8 of its pid file; `standby` answers queries too. */
 function isReady(pidFile: string, pid: number): boolean {
   try {
     const lines = readFileSync(pidFile, 'utf8').split('\n');
-    return Number(lines[0]) === pid && lines[7]?.trim() === 'ready';
+    return Number(lines[0]) === pid && OPEN.includes(lines[7]?.trim() ?? '');
   } catch {
     return false;
   }
