@@ -251,14 +251,14 @@ export class SyncJob {
     const now = this.options.clock.now();
     // Again after a while: a sink that died with the order in hand has lost it.
     if (now - this.progress.flushedAt > FLUSH_AGAIN_MS) {
-      await this.options.store.work.sendCommand(
-        `connection:${connection.connectionId}`,
-        'flush',
-        [],
-      );
+      await this.flush();
       this.change({ flushedAt: now });
     }
     return { is: 'wait', kind: 'flush', why: 'destination: everything is read, flushing' };
+  }
+
+  private flush(): Promise<void> {
+    return this.options.store.work.sendCommand(`connection:${this.job.connectionId}`, 'flush', []);
   }
 
   private get since(): number {
@@ -268,6 +268,8 @@ export class SyncJob {
   private async attemptFailed(failures: readonly FailureReason[]): Promise<void> {
     const { store, policy, logger } = this.options;
     const { id, attempt, connectionId } = this.job;
+    // Files of the streams that did not fail are written now, not when they are old enough.
+    await this.flush();
     if (attempt + 1 >= policy.maxAttempts || !isWorthRetrying(failures)) {
       return this.end('failed', failures);
     }

@@ -2,6 +2,7 @@ import type pg from 'pg';
 import type { LocalServer } from '../../deploy/local/local-server.ts';
 import { KafkaClient } from '../../topics/kafka-client.ts';
 import { tail } from '../../topics/replay/tail.ts';
+import { columnsOf } from '../support/digest.ts';
 import { withParquet } from '../support/parquet-events.ts';
 import { connectTo, query, type Rig } from '../support/rig.ts';
 import { postgresHashOf, type TextRow, type TorturedSource } from './tortured-source.ts';
@@ -161,6 +162,12 @@ export async function unequalTables(
   const unequal: string[] = [];
   for (const table of STREAMS) {
     const columns = await source.columnsOf(table);
+    const copied = await columnsOf(rig.target, `${schema}.${table}`);
+    const lacking = columns.filter((name) => !copied.includes(name));
+    if (lacking.length > 0) {
+      unequal.push(`${table}: the copy has no column ${lacking.join(', ')}`);
+      continue;
+    }
     const select = (hashOf: (column: string) => string, from: string): string =>
       `select ${hashOf('k')} as k_, ${columns.map((name) => `${hashOf(name)} as ${name}`).join(', ')} from ${from}`;
     const there = byKey(await source.ask(select(source.hashOf, table)));
