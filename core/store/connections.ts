@@ -76,6 +76,26 @@ export class Connections {
     );
   }
 
+  /** Those of `list`, in its order. A version stands for a connection's status and document. */
+  versions(workspaceId: string): Promise<{ id: string; version: number }[]> {
+    return queryMany(
+      this.database,
+      `SELECT id, version FROM headrace.connection
+       WHERE workspace_id = $1 AND status <> 'deprecated' ORDER BY created_at, id`,
+      [workspaceId],
+    );
+  }
+
+  /** Without those that are not there; `version` is read with them. */
+  async among(ids: readonly string[]): Promise<(Connection & { readonly version: number })[]> {
+    if (ids.length === 0) return [];
+    return queryMany(
+      this.database,
+      `SELECT ${COLUMNS}, version FROM headrace.connection WHERE id = ANY($1::uuid[])`,
+      [ids],
+    );
+  }
+
   listAll(workspaceId: string): Promise<Connection[]> {
     return queryMany<Connection>(
       this.database,

@@ -76,6 +76,23 @@ export interface Attempt {
   readonly endedAt: number | null;
 }
 
+export interface JobFilter {
+  readonly configTypes: readonly string[];
+  readonly connectionId: string | null;
+  readonly limit: number;
+  readonly offset: number;
+  readonly status?: string | undefined;
+  /** Epoch milliseconds. */
+  readonly createdFrom?: number | undefined;
+  readonly createdTo?: number | undefined;
+  readonly oldestFirst?: boolean;
+}
+
+export interface ListedJob {
+  readonly id: number;
+  readonly settled: boolean;
+}
+
 const ATTEMPT = `job_id AS "jobId", number, status, stream_stats AS "streamStats",
   stage_ms AS "stageMs", failures, created_at AS "createdAt", updated_at AS "updatedAt",
   ended_at AS "endedAt"`;
@@ -148,17 +165,34 @@ export class Jobs {
   }
 
   /** Newest first; `total` counts all matches. */
-  async list(filter: {
-    configTypes: readonly string[];
-    connectionId: string | null;
-    limit: number;
-    offset: number;
-    status?: string | undefined;
-    /** Epoch milliseconds. */
-    createdFrom?: number | undefined;
-    createdTo?: number | undefined;
-    oldestFirst?: boolean;
-  }): Promise<{ jobs: Job[]; total: number }> {
+  async list(filter: JobFilter): Promise<{ jobs: Job[]; total: number }> {
+    const { rows, total } = await this.page<Job>(JOB, filter);
+    return { jobs: rows, total };
+  }
+
+  /** The jobs of `list` by id. A settled one has ended and never changes any more; one that a change
+   * of a schema is told with may have been told with it after its end. */
+  async listed(filter: JobFilter): Promise<{ jobs: ListedJob[]; total: number }> {
+    const settled = `status NOT IN ${OPEN} AND NOT EXISTS (
+      SELECT FROM headrace.schema_change s WHERE s.job_id = job.id)`;
+    const { rows, total } = await this.page<ListedJob>(`id, ${settled} AS settled`, filter);
+    return { jobs: rows, total };
+  }
+
+  /** Without those that are not there. */
+  async among(ids: readonly number[]): Promise<Job[]> {
+    if (ids.length === 0) return [];
+    return queryMany<Job>(
+      this.database,
+      `SELECT ${JOB} FROM headrace.job WHERE id = ANY($1::bigint[])`,
+      [ids],
+    );
+  }
+
+  private async page<Row extends object>(
+    columns: string,
+    filter: JobFilter,
+  ): Promise<{ rows: Row[]; total: number }> {
     const where = `config_type = ANY($1::text[]) AND ($2::uuid IS NULL OR connection_id = $2::uuid)
       AND ($3::text IS NULL OR status = $3::text)
       AND created_at BETWEEN $4::bigint AND $5::bigint`;
@@ -170,18 +204,18 @@ export class Jobs {
       filter.createdTo ?? Number.MAX_SAFE_INTEGER,
     ];
     const order = filter.oldestFirst === true ? 'ASC' : 'DESC';
-    const jobs = await queryMany<Job>(
+    const rows = await queryMany<Row>(
       this.database,
-      `SELECT ${JOB} FROM headrace.job WHERE ${where} ORDER BY id ${order} LIMIT $6 OFFSET $7`,
+      `SELECT ${columns} FROM headrace.job WHERE ${where} ORDER BY id ${order} LIMIT $6 OFFSET $7`,
       [...match, filter.limit, filter.offset],
     );
-    const isLastPage = jobs.length > 0 && jobs.length < filter.limit;
-    if (isLastPage) return { jobs, total: filter.offset + jobs.length };
+    const isLastPage = rows.length > 0 && rows.length < filter.limit;
+    if (isLastPage) return { rows, total: filter.offset + rows.length };
     const [count] = await this.database.query<{ total: number }>(
       `SELECT count(*)::int AS total FROM headrace.job WHERE ${where}`,
       match,
     );
-    return { jobs, total: count?.total ?? 0 };
+    return { rows, total: count?.total ?? 0 };
   }
 
   async last(connectionId: string): Promise<Job | null> {

@@ -9,6 +9,8 @@ import { CATALOG_LIMIT_BYTES } from './http-server.ts';
 import { bodyReader } from './request-body.ts';
 import { SharedReads } from './shared-reads.ts';
 
+export const JSON_TEXT = 'application/json; charset=utf-8';
+
 /** What the routes of the configuration API work with. */
 export interface ApiContext {
   readonly store: Store;
@@ -36,19 +38,20 @@ export function addCall<S extends TSchema>(
   );
 }
 
-/** A call that only reads and is made by many at once: lists that dashboards ask for. */
+/** A call that only reads and is made by many at once: lists that dashboards ask for. It answers JSON
+ * text. */
 export function addSharedCall<S extends TSchema>(
   app: FastifyInstance,
   path: string,
   request: S,
-  answer: (body: Static<S>) => Promise<object>,
+  answer: (body: Static<S>) => Promise<string>,
 ): void {
   const read = bodyReader(request);
   const reads = new SharedReads();
   app.post(`/api/v1/${path}`, { config: { body: request } }, async (incoming, reply) => {
     const body = read(incoming.body);
-    const text = await reads.read(JSON.stringify(body), () => answer(body));
-    return reply.type('application/json; charset=utf-8').send(text);
+    const bytes = await reads.read(JSON.stringify(body), () => answer(body));
+    return reply.type(JSON_TEXT).send(bytes);
   });
 }
 

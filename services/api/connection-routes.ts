@@ -5,6 +5,7 @@ import { selectedStreams, type ConnectionDocument } from '../../core/store/conne
 import type { Actor } from '../../core/store/actors.ts';
 import type { Connection } from '../../core/store/connections.ts';
 import type { Job } from '../../core/store/jobs.ts';
+import type { Store } from '../../core/store/store.ts';
 import { accepted } from '../../core/store/schema-changes.ts';
 import { DEFAULT_SCHEMA_POLICY, schemaPolicyOf } from '../../core/store/schema-policy.ts';
 import { addCall, addSharedCall, workspaceId, type ApiContext } from './api-context.ts';
@@ -20,9 +21,12 @@ import {
 import { isContinuous, refuseIdleSchedule, scheduleOf } from './connection-schedule.ts';
 import { connectionStatus } from './connection-status.ts';
 import { jobInfo } from './job-shapes.ts';
+import { KeptTexts } from './kept-texts.ts';
 import { asDelivered, operationsOf } from './operation-routes.ts';
 import { WorkspaceRef } from './request-body.ts';
 import { checkResourceRequirements } from './resource-requirements.ts';
+
+const KEPT_CHARACTERS = 8 << 20;
 
 export function addConnectionRoutes(app: FastifyInstance, context: ApiContext): void {
   const { store } = context;
@@ -31,14 +35,9 @@ export function addConnectionRoutes(app: FastifyInstance, context: ApiContext): 
   addCall(app, 'connections/get', ConnectionId, async (body) =>
     connectionRead(await store.connections.get(body.connectionId)),
   );
-  addSharedCall(
-    app,
-    'connections/list',
-    Type.Object({ workspaceId: WorkspaceRef }),
-    async (body) => {
-      const workspace = await workspaceId(store, body.workspaceId);
-      return { connections: (await store.connections.list(workspace)).map(connectionRead) };
-    },
+  const kept = new KeptTexts(KEPT_CHARACTERS);
+  addSharedCall(app, 'connections/list', Type.Object({ workspaceId: WorkspaceRef }), (body) =>
+    listText(store, body.workspaceId, kept),
   );
   addCall(app, 'connections/list_all', Type.Object({ workspaceId: WorkspaceRef }), async (body) => {
     const workspace = await workspaceId(store, body.workspaceId);
@@ -55,6 +54,24 @@ export function addConnectionRoutes(app: FastifyInstance, context: ApiContext): 
   addCall(app, 'connections/status', ConnectionId, (body) =>
     connectionStatus(store, body.connectionId),
   );
+}
+
+/** Only connections that changed since the list before are read. */
+async function listText(store: Store, workspace: string, kept: KeptTexts): Promise<string> {
+  const listed = await store.connections.versions(await workspaceId(store, workspace));
+  const texts = new Map(listed.map((each) => [each.id, kept.get(keyOf(each))]));
+  const unknown = listed.filter(({ id }) => texts.get(id) === undefined);
+  for (const connection of await store.connections.among(unknown.map(({ id }) => id))) {
+    const text = JSON.stringify(connectionRead(connection));
+    texts.set(connection.id, text);
+    kept.keep(keyOf(connection), text);
+  }
+  const present = listed.flatMap(({ id }) => texts.get(id) ?? []);
+  return `{"connections":[${present.join(',')}]}`;
+}
+
+function keyOf({ id, version }: { readonly id: string; readonly version: number }): string {
+  return `${id} ${version}`;
 }
 
 /** Those that have every field asked for. */

@@ -1,10 +1,12 @@
 import type { FastifyInstance } from 'fastify';
 import Type, { type Static } from 'typebox';
 import { PipelineError } from '../../core/errors/pipeline-error.ts';
-import { addCall, addSharedCall, type ApiContext } from './api-context.ts';
+import type { Store } from '../../core/store/store.ts';
+import { addCall, addSharedCall, JSON_TEXT, type ApiContext } from './api-context.ts';
 import { BODY_LIMIT_BYTES, parseJson } from './http-server.ts';
 import { attemptRead, jobInfo, jobRead, schemaChangesRead } from './job-shapes.ts';
 import type { Job } from '../../core/store/jobs.ts';
+import { KeptTexts } from './kept-texts.ts';
 import { definition } from './definition-routes.ts';
 import { ConnectionId } from './connection-requests.ts';
 import { startSync } from './connection-routes.ts';
@@ -12,6 +14,7 @@ import { resetStreams } from './reset-routes.ts';
 import { bodyReader, InvalidRequest, Text, Uuid } from './request-body.ts';
 
 const PAGE_SIZE = 200;
+const KEPT_CHARACTERS = 8 << 20;
 
 /** Documentation and scripts write the id as a number or as text. */
 const JobId = Type.Object({
@@ -43,7 +46,8 @@ export function addJobRoutes(app: FastifyInstance, context: ApiContext): void {
   const { store } = context;
   const find = (body: Static<typeof JobId>) => store.jobs.get(Number(body.id));
   addCall(app, 'jobs/get', JobId, async (body) => jobInfo(store, await find(body)));
-  addSharedCall(app, 'jobs/list', JobList, (body) => list(context, body));
+  const kept = new KeptTexts(KEPT_CHARACTERS);
+  addSharedCall(app, 'jobs/list', JobList, (body) => list(context, body, kept));
   addCall(app, 'jobs/cancel', JobId, async (body) => {
     const job = await find(body);
     await store.jobs.cancel(job.id);
@@ -68,7 +72,7 @@ export function addJobRoutes(app: FastifyInstance, context: ApiContext): void {
       : resetStreams(context, connectionId),
   );
   addCall(app, 'jobs/get_debug_info', JobId, async (body) => debugInfo(context, await find(body)));
-  addListByGet(app, context);
+  addListByGet(app, context, kept);
 }
 
 /** A job with the versions of both ends, as Airbyte's support asks for it. */
@@ -97,11 +101,12 @@ async function debugInfo(context: ApiContext, job: Job): Promise<object> {
 }
 
 /** A GET with a body, as widely copied documentation has it; Fastify reads no body for GET. */
-function addListByGet(app: FastifyInstance, context: ApiContext): void {
+function addListByGet(app: FastifyInstance, context: ApiContext, kept: KeptTexts): void {
   const read = bodyReader(JobList);
-  app.get('/api/v1/jobs/list', async (request) =>
-    list(context, read(parseJson(await bodyOfGet(request.raw)))),
-  );
+  app.get('/api/v1/jobs/list', async (request, reply) => {
+    const body = read(parseJson(await bodyOfGet(request.raw)));
+    return reply.type(JSON_TEXT).send(await list(context, body, kept));
+  });
 }
 
 async function bodyOfGet(request: AsyncIterable<Buffer>): Promise<string> {
@@ -115,24 +120,50 @@ async function bodyOfGet(request: AsyncIterable<Buffer>): Promise<string> {
   return Buffer.concat(chunks).toString('utf8');
 }
 
-async function list({ store }: ApiContext, body: Static<typeof JobList>): Promise<object> {
+/** Only jobs that may have changed since the list before are read. */
+async function list(
+  { store }: ApiContext,
+  body: Static<typeof JobList>,
+  kept: KeptTexts,
+): Promise<string> {
   if (body.configId !== undefined && !UUID.test(body.configId)) {
     throw new InvalidRequest([{ propertyPath: 'configId', message: 'has not the right form' }]);
   }
-  const { jobs, total } = await store.jobs.list({
+  const { jobs, total } = await store.jobs.listed({
     configTypes: body.configTypes,
     connectionId: body.configId ?? null,
     limit: body.pagination?.pageSize ?? PAGE_SIZE,
     offset: body.pagination?.rowOffset ?? 0,
   });
-  const ids = jobs.map((job) => job.id);
+  // One that has since been told with a change is not settled any more, and what was kept is old.
+  const texts = new Map(
+    jobs.map(({ id, settled }) => [id, settled ? kept.get(String(id)) : undefined]),
+  );
+  const unknown = jobs.filter(({ id }) => texts.get(id) === undefined);
+  const read = await jobTexts(
+    store,
+    unknown.map(({ id }) => id),
+  );
+  for (const { id, settled } of unknown) {
+    const text = read.get(id);
+    texts.set(id, text);
+    if (settled && text !== undefined) kept.keep(String(id), text);
+  }
+  const present = jobs.flatMap(({ id }) => texts.get(id) ?? []);
+  return `{"jobs":[${present.join(',')}],"totalJobCount":${total}}`;
+}
+
+async function jobTexts(store: Store, ids: readonly number[]): Promise<Map<number, string>> {
+  if (ids.length === 0) return new Map();
+  const jobs = await store.jobs.among(ids);
   const attempts = Map.groupBy(await store.jobs.attempts(ids), (attempt) => attempt.jobId);
   const changes = Map.groupBy(await store.schemaChanges.ofJobs(ids), ({ jobId }) => jobId);
-  return {
-    jobs: jobs.map((job) => ({
+  const texts = jobs.map((job) => {
+    const read = {
       job: { ...jobRead(job), ...schemaChangesRead(changes.get(job.id) ?? []) },
       attempts: (attempts.get(job.id) ?? []).map(attemptRead),
-    })),
-    totalJobCount: total,
-  };
+    };
+    return [job.id, JSON.stringify(read)] as const;
+  });
+  return new Map(texts);
 }

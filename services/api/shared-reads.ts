@@ -4,11 +4,12 @@
  * made of what was read before its question came, and twenty dashboards cost as much as two.
  */
 export class SharedReads {
-  private readonly running = new Map<string, Promise<string>>();
-  private readonly next = new Map<string, Promise<string>>();
+  private readonly running = new Map<string, Promise<Buffer>>();
+  private readonly next = new Map<string, Promise<Buffer>>();
 
-  /** The answer as JSON text, made once for all who share it. `question` names what is asked. */
-  read(question: string, answer: () => Promise<object>): Promise<string> {
+  /** The answer as bytes, made once for all who share it, out of JSON text. `question` names what is
+   * asked. */
+  read(question: string, answer: () => Promise<string>): Promise<Buffer> {
     const running = this.running.get(question);
     if (running === undefined) return this.start(question, answer);
     const waiting = this.next.get(question);
@@ -24,9 +25,9 @@ export class SharedReads {
     return next;
   }
 
-  private start(question: string, answer: () => Promise<object>): Promise<string> {
+  private start(question: string, answer: () => Promise<string>): Promise<Buffer> {
     const running = answer()
-      .then((object) => JSON.stringify(object))
+      .then((text) => Buffer.from(text))
       .finally(() => this.running.delete(question));
     this.running.set(question, running);
     return running;

@@ -50,7 +50,9 @@ export function addWebBackendRoutes(app: FastifyInstance, context: ApiContext): 
     if (body.withRefreshedCatalog !== true) return read;
     return { ...read, ...(await refreshed(context, connection)) };
   });
-  addSharedCall(app, 'web_backend/connections/list', List, (body) => listed(context, body));
+  addSharedCall(app, 'web_backend/connections/list', List, async (body) =>
+    JSON.stringify(await listed(context, body)),
+  );
   addCall(app, 'web_backend/check_updates', Type.Object({}), () =>
     Promise.resolve({ sourceDefinitions: 0, destinationDefinitions: 0 }),
   );

@@ -6,11 +6,21 @@ export interface Load {
   readonly parallel: number;
 }
 
+export interface Calls {
+  /** Milliseconds of each request, from the first byte sent to the last one parsed. */
+  readonly taken: readonly number[];
+  /** This process's, for all of them. */
+  readonly cpuMicroseconds: number;
+}
+
 process.on('message', (load: Load) => {
-  void call(load).then((taken) => process.send?.(taken));
+  const before = process.cpuUsage();
+  void call(load).then((taken) => {
+    const { user, system } = process.cpuUsage(before);
+    process.send?.({ taken, cpuMicroseconds: user + system } satisfies Calls);
+  });
 });
 
-/** Milliseconds of each request, from the first byte sent to the last one parsed. */
 async function call({ url, body, requests, parallel }: Load): Promise<number[]> {
   const taken: number[] = [];
   let left = requests;

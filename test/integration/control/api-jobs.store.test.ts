@@ -63,6 +63,25 @@ describe('syncs and jobs', () => {
     expect(await getWithBody('/api/v1/jobs/list', listed)).toEqual(list.body);
   });
 
+  it('lists are as things are now, however often they were asked for before', async () => {
+    const connectionId = await createConnection(api);
+    const { id } = (await api.call('connections/sync', { connectionId })).body.job;
+    const jobs = async () =>
+      (await api.call('jobs/list', { configTypes: ['sync'], configId: connectionId })).body.jobs;
+    const listed = async () =>
+      (await api.call('connections/list', { workspaceId: 'default' })).body.connections.find(
+        (each: { connectionId: string }) => each.connectionId === connectionId,
+      );
+    expect([(await jobs())[0].job.status, (await listed()).status]).toEqual(['pending', 'active']);
+    await api.call('connections/update', { connectionId, name: 'renamed', status: 'inactive' });
+    expect(await listed()).toMatchObject({ name: 'renamed', status: 'inactive' });
+    for (let again = 0; again < 2; again++) {
+      expect(await jobs()).toMatchObject([{ job: { id, status: 'cancelled' } }]);
+    }
+    await api.call('connections/delete', { connectionId });
+    expect(await listed()).toBeUndefined();
+  });
+
   it('cancels, and answers 200 for a job that has ended', async () => {
     const connectionId = await createConnection(api);
     const { id } = (await api.call('connections/sync', { connectionId })).body.job;
