@@ -76,6 +76,13 @@ export const ERROR_CODES = {
     http: 500,
     fix: 'Set HEADRACE_SECRET_KEY to the passphrase that the store was written with.',
   },
+  CFG_SECRET_KEY_REQUIRED: {
+    reaction: 'stop',
+    origin: 'airbyte_platform',
+    type: 'config_error',
+    http: 500,
+    fix: 'Set HEADRACE_SECRET_KEY to a passphrase, the same for every service; headrace reseal then encrypts what the store has in clear.',
+  },
   CFG_SECRET_REFERENCE: {
     reaction: 'hold',
     origin: 'airbyte_platform',

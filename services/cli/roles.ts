@@ -3,6 +3,7 @@ import { flushCompileCache } from 'node:module';
 import { hostname } from 'node:os';
 import type { Command } from 'commander';
 import { loadSettings, type Settings } from '../../core/config/settings.ts';
+import { secretsLieInClear } from '../../core/config/secrets-at-rest.ts';
 import { keepToMemoryLimit } from '../../core/config/memory-limit.ts';
 import type { ResourceGroup } from '../../core/config/resources.ts';
 import { createLogger, type Logger } from '../../core/observe/logger.ts';
@@ -88,7 +89,7 @@ async function run(name: string, roles: readonly Role[]): Promise<void> {
   armFailpoints(settings);
   if (armedFailpoints().length > 0) log.warn({ failpoints: armedFailpoints() }, 'failpoints armed');
   collectProcessMetrics();
-  if (settings.secretKey === null) {
+  if (secretsLieInClear(settings)) {
     log.warn('HEADRACE_SECRET_KEY is not set: passwords of connectors lie in the store in clear');
   }
   const store = await openStore(settings);
