@@ -169,13 +169,13 @@ async function watch(
   samples: number[],
   signal: AbortSignal,
 ): Promise<void> {
-  let seen = 0;
+  let low = 0;
   while (!signal.aborted) {
     // Four writers: ids become visible slightly out of order, so a window behind is looked at again.
     const { rows } = await target.query<{ id: string }>({
       name: 'poll',
       text: 'select id from events where id >= $1',
-      values: [Math.max(0, seen - 200)],
+      values: [Math.max(0, low)],
     });
     const now = performance.now();
     for (const row of rows) {
@@ -184,8 +184,8 @@ async function watch(
       const at = committed[id] as number;
       // Visible before the writer heard of its commit: no time at all.
       samples[id] = at === 0 ? 0 : Math.max(0, now - at);
-      seen = Math.max(seen, id + 1);
     }
+    while (samples[low] !== undefined) low++;
     await delay(2);
   }
 }

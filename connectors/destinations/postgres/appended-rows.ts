@@ -54,7 +54,7 @@ export function addedRows(
     isReplay === true
       ? table.text('appendMissing', appendMissingStatement)
       : table.text('append', appendStatement);
-  return { text, values: rows.parameters() };
+  return { text, values: rows.parameters(), isRepeated: true };
 }
 
 function appendSlice(

@@ -3,7 +3,13 @@ import { PipelineError } from '../../../core/errors/pipeline-error.ts';
 import { failpoint, isArmed } from '../../../core/run/failpoints.ts';
 import { classify } from './errors.ts';
 import { exchange, type ExchangeError, type Statement, type StatementResult } from './exchange.ts';
-import { acceptFilenode, lockPartitions, storeOffsets } from './offset-store.ts';
+import {
+  acceptFilenode,
+  lockPartitions,
+  moveOffsets,
+  OFFSETS_NOT_AS_LEFT,
+  storeOffsets,
+} from './offset-store.ts';
 import type { StreamTable } from './stream-table.ts';
 import { fenced, type PartitionState } from './partition-state.ts';
 import { begin, type TransactionLimits } from './sessions.ts';
@@ -33,8 +39,9 @@ export interface BatchWork {
 
 /**
  * Applies a batch in one transaction: lock and compare the stored offsets, apply, store the new
- * offsets, commit (invariants 3 and 6). Two round trips; a third when rows could be missed. Does
- * nothing when an earlier attempt whose answer was lost has committed.
+ * offsets, commit (invariants 3 and 6). One round trip where everything is as this writer left it;
+ * else two, and a third when rows could be missed. Does nothing when an earlier attempt whose answer
+ * was lost has committed.
  */
 export async function applyBatch(
   client: Client,
@@ -42,10 +49,62 @@ export async function applyBatch(
   limits: TransactionLimits,
 ): Promise<void> {
   const isLong = work.tables.some(({ encoded }) => encoded.isLong);
-  const stored = await lock(client, work, isLong ? { ...limits, statementTimeoutMs: 0 } : limits);
+  const own = isLong ? { ...limits, statementTimeoutMs: 0 } : limits;
+  if (mayGoAtOnce(work) && (await appliedAtOnce(client, work, own))) return;
+  await applyComparing(client, work, own);
+}
+
+/** Not where an answer decides what is sent next, or a fault is to come in between. */
+function mayGoAtOnce(work: BatchWork): boolean {
+  const stopsBetween = ['before_apply', 'rows_applied', 'offset_stored'].some((place) =>
+    isArmed(`destination.postgres.${place}`),
+  );
+  return (
+    !stopsBetween && !mayMiss(work) && work.steps.every(({ state }) => state.uncertain === null)
+  );
+}
+
+/** All in one flight: the offsets move only from where we left them, and if they cannot, the server
+ * ignores what follows. Answers false then: nothing was done, and why is for the comparison to say. */
+async function appliedAtOnce(
+  client: Client,
+  work: BatchWork,
+  limits: TransactionLimits,
+): Promise<boolean> {
+  const moves = work.steps.map(({ state, next }) => ({
+    ...keyOf(state),
+    from: state.stored,
+    next,
+    writes: writesTable(work, state),
+  }));
+  const move = { statement: moveOffsets(work.home, work.connectionId, moves) };
+  const flight = [...opening(work, limits), move, ...rowsOf(work), { statement: COMMIT }];
+  for (const { state, next } of work.steps) state.uncertain = next;
+  const answer = exchange(client, statementsOf(flight), silenceOf(work));
+  try {
+    await sent(answer);
+  } catch (error) {
+    const { statementIndex, code } = error as ExchangeError;
+    if (statementIndex !== flight.indexOf(move) || code !== OFFSETS_NOT_AS_LEFT) {
+      throw attributed(error, flight);
+    }
+    for (const { state } of work.steps) state.uncertain = null;
+    await exchange(client, [ROLLBACK]);
+    return false;
+  }
+  await failpoint('destination.postgres.after_commit');
+  return true;
+}
+
+async function applyComparing(
+  client: Client,
+  work: BatchWork,
+  limits: TransactionLimits,
+): Promise<void> {
+  const stored = await lock(client, work, limits);
   const confirmed = work.steps.map(({ state }, i) => state.confirms(stored[i] as number | null));
   if (confirmed.every((yes) => yes)) {
-    await exchange(client, [{ text: 'ROLLBACK' }]);
+    await exchange(client, [ROLLBACK]);
     return;
   }
   const other = work.steps[confirmed.indexOf(true)];
@@ -71,6 +130,17 @@ export async function applyBatch(
 }
 
 const COMMIT: Statement = { text: 'COMMIT' };
+const ROLLBACK: Statement = { text: 'ROLLBACK' };
+
+/** A statement, and whose stream it works for. */
+interface OwnedStatement {
+  readonly statement: Statement;
+  readonly owner?: StreamTable;
+}
+
+function statementsOf(flight: readonly OwnedStatement[]): Statement[] {
+  return flight.map(({ statement }) => statement);
+}
 
 function mayMiss(work: BatchWork): boolean {
   return work.tables.some(({ encoded }) => encoded.mustMissNone.length > 0);
@@ -88,23 +158,30 @@ function keyOf({ target: { topic, partition } }: PartitionState) {
   return { topic, partition };
 }
 
-/** Begins, holds the tables against a TRUNCATE or DROP in between, and locks the offset rows.
- * Answers the stored offset of each step. */
+/** Begins, and holds the tables against a TRUNCATE or DROP in between. */
+function opening(work: BatchWork, limits: TransactionLimits): OwnedStatement[] {
+  const holds = work.tables.map(({ table }) => ({
+    statement: { text: `LOCK TABLE ${tableOf(table.owned.name)} IN ROW EXCLUSIVE MODE` },
+    owner: table,
+  }));
+  return [...begin(limits).map((statement) => ({ statement })), ...holds];
+}
+
+function rowsOf(work: BatchWork): OwnedStatement[] {
+  return work.tables.flatMap(({ table, encoded }) =>
+    encoded.statements.map((statement) => ({ statement, owner: table })),
+  );
+}
+
+/** Begins and locks the offset rows. Answers the stored offset of each step. */
 async function lock(
   client: Client,
   work: BatchWork,
   limits: TransactionLimits,
 ): Promise<(number | null)[]> {
-  const first = begin(limits);
-  const holds = work.tables.map(({ table }) => ({
-    text: `LOCK TABLE ${tableOf(table.owned.name)} IN ROW EXCLUSIVE MODE`,
-  }));
   const keys = work.steps.map(({ state }) => keyOf(state));
-  const all = [...first, ...holds, lockPartitions(work.home, work.connectionId, keys)];
-  const results = await attributed(exchange(client, all), (index) => {
-    if (index < first.length) return undefined;
-    return work.tables[index - first.length]?.table;
-  });
+  const locking = { statement: lockPartitions(work.home, work.connectionId, keys) };
+  const results = await fly(client, [...opening(work, limits), locking]);
   const rows = results[results.length - 1]?.rows ?? [];
   const stored: (number | null)[] = [];
   for (const { state } of work.steps) {
@@ -124,6 +201,10 @@ function offsetGone({ target, table }: PartitionState): PipelineError {
   });
 }
 
+function writesTable(work: BatchWork, state: PartitionState): boolean {
+  return work.tables.some(({ table }) => table === state.table);
+}
+
 async function checkIdentity(
   client: Client,
   work: BatchWork,
@@ -133,7 +214,7 @@ async function checkIdentity(
 ): Promise<void> {
   const { stream, owned } = state.table;
   // A partition whose batches were all without records may have no table yet.
-  if ((sameTable && sameFile) || !work.tables.some(({ table }) => table === state.table)) return;
+  if ((sameTable && sameFile) || !writesTable(work, state)) return;
   const changed = (what: string) =>
     new PipelineError(
       'DST_TABLE_CHANGED',
@@ -150,33 +231,37 @@ async function checkIdentity(
 }
 
 /** Runs the statements of all tables, and `end` behind them unless one fails. */
-async function apply(
+function apply(
   client: Client,
   work: BatchWork,
   end: readonly Statement[],
 ): Promise<StatementResult[]> {
-  const owners = work.tables.flatMap(({ table, encoded }) => encoded.statements.map(() => table));
-  const statements = work.tables.flatMap(({ encoded }) => encoded.statements);
-  const silenceMs = work.tables.some(({ encoded }) => encoded.isLong) ? 0 : undefined;
-  return attributed(exchange(client, [...statements, ...end], silenceMs), (i) => owners[i]);
+  const flight = [...rowsOf(work), ...end.map((statement) => ({ statement }))];
+  return fly(client, flight, silenceOf(work));
+}
+
+function silenceOf(work: BatchWork): number | undefined {
+  return work.tables.some(({ encoded }) => encoded.isLong) ? 0 : undefined;
+}
+
+async function fly(
+  client: Client,
+  flight: readonly OwnedStatement[],
+  silenceMs?: number,
+): Promise<StatementResult[]> {
+  try {
+    return await exchange(client, statementsOf(flight), silenceMs);
+  } catch (error) {
+    throw attributed(error, flight);
+  }
 }
 
 /** Classifies an error and names the stream of the statement that met it. */
-async function attributed<T>(
-  answer: Promise<T>,
-  ownerOf: (index: number) => StreamTable | undefined,
-): Promise<T> {
-  try {
-    return await answer;
-  } catch (error) {
-    const owner = ownerOf((error as ExchangeError).statementIndex ?? -1);
-    if (owner === undefined) throw bookkeepingError(classify(error, 'the bookkeeping of offsets'));
-    throw classify(
-      error,
-      `stream ${owner.stream}, table ${tableOf(owner.owned.name)}`,
-      owner.stream,
-    );
-  }
+function attributed(error: unknown, flight: readonly OwnedStatement[]): PipelineError {
+  const owner = flight[(error as ExchangeError).statementIndex ?? -1]?.owner;
+  if (owner === undefined) return bookkeepingError(classify(error, 'the bookkeeping of offsets'));
+  const what = `stream ${owner.stream}, table ${tableOf(owner.owned.name)}`;
+  return classify(error, what, owner.stream);
 }
 
 /** Statements that belong to no stream work on the bookkeeping table. */

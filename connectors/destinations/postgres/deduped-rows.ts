@@ -106,7 +106,11 @@ class DedupedEncoder {
     const mustMissNone: number[] = [];
     const add = (rows: StagedRows | null, name: string, make: (l: TableLayout) => string) => {
       if (rows === null || rows.rows === 0) return;
-      statements.push({ text: table.text(name, make), values: rows.parameters() });
+      statements.push({
+        text: table.text(name, make),
+        values: rows.parameters(),
+        isRepeated: name === 'upsert',
+      });
     };
     if (newest.truncate !== null) {
       const text = table.text('truncate', (layout) => truncateStatement(layout, soft));

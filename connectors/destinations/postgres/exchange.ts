@@ -1,9 +1,12 @@
 import type { Client, Connection, Submittable } from 'pg';
+import { preparedOn, type PreparedStatements } from './prepared-statements.ts';
 
 /** One statement of an exchange; a Buffer parameter is sent in binary form, a string as text. */
 export interface Statement {
   readonly text: string;
   readonly values?: readonly (string | Buffer | null)[];
+  /** The same text comes with every batch: worth keeping parsed and planned on the session. */
+  readonly isRepeated?: boolean;
   /** Body of a `COPY ... FROM STDIN`, whole. */
   readonly copyData?: Buffer;
 }
@@ -41,7 +44,7 @@ export function exchange(
       if (error === null) resolve(results);
       else reject(error);
     };
-    client.query(new Exchange(statements, done));
+    client.query(new Exchange(statements, preparedOn(client), done));
   });
 }
 
@@ -61,15 +64,18 @@ interface RawConnection extends Connection {
 
 class Exchange implements Submittable {
   private readonly statements: readonly Statement[];
+  private readonly prepared: PreparedStatements | undefined;
   private readonly done: (error: Error | null, results: StatementResult[]) => void;
   private readonly results: StatementResult[] = [];
   private rows: Rows = [];
 
   constructor(
     statements: readonly Statement[],
+    prepared: PreparedStatements | undefined,
     done: (error: Error | null, results: StatementResult[]) => void,
   ) {
     this.statements = statements;
+    this.prepared = prepared;
     this.done = done;
   }
 
@@ -77,8 +83,11 @@ class Exchange implements Submittable {
     const raw = connection as RawConnection;
     raw.stream.cork();
     for (const statement of this.statements) {
-      raw.parse({ text: statement.text, name: '', types: [] }, true);
-      raw.bind({ values: (statement.values ?? []) as never }, true);
+      const { text } = statement;
+      const known = statement.isRepeated === true ? this.prepared?.nameOf(text) : undefined;
+      const name = known?.name ?? '';
+      if (known?.isParsed !== true) raw.parse({ text, name, types: [] }, true);
+      raw.bind({ statement: name, values: (statement.values ?? []) as never }, true);
       raw.execute({}, true);
       if (statement.copyData !== undefined) {
         raw.sendCopyFromChunk(statement.copyData);
@@ -100,10 +109,12 @@ class Exchange implements Submittable {
 
   handleError(error: ExchangeError): void {
     error.statementIndex = this.results.length;
+    this.prepared?.failed();
     this.done(error, this.results);
   }
 
   handleReadyForQuery(): void {
+    this.prepared?.succeeded();
     this.done(null, this.results);
   }
 

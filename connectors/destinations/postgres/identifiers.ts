@@ -39,9 +39,13 @@ export function literal(text: string): string {
   return `E'${text.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`;
 }
 
-/** A text array's literal, for a parameter. */
-export function arrayLiteral(items: readonly (string | number)[]): string {
-  return `{${items.map((item) => `"${String(item).replace(/(["\\])/g, '\\$1')}"`).join(',')}}`;
+/** An array's literal, for a parameter. */
+export function arrayLiteral(items: readonly (string | number | null)[]): string {
+  return `{${items.map(arrayItem).join(',')}}`;
+}
+
+function arrayItem(item: string | number | null): string {
+  return item === null ? 'NULL' : `"${String(item).replace(/(["\\])/g, '\\$1')}"`;
 }
 
 /** The items of a text array's literal as the server prints it. */

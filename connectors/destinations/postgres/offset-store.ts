@@ -189,3 +189,47 @@ export function storeOffsets(
     values: [connectionId, ...partitionArrays(offsets), arrayLiteral(offsets.map((o) => o.next))],
   };
 }
+
+/** SQLSTATE of `moveOffsets` where it does not apply. */
+export const OFFSETS_NOT_AS_LEFT = '22P02';
+
+/**
+ * Stores offsets in place of those that this writer stored last, while the tables are the ones noted;
+ * else it fails, by a text that is no number, so that nothing behind it in the flight is done. The
+ * comparison is of the locked row, as that of `lockPartitions`.
+ */
+export function moveOffsets(
+  schema: string,
+  connectionId: string,
+  moves: readonly (PartitionKey & {
+    readonly from: number | null;
+    readonly next: number;
+    /** Rows go to the partition's table. */
+    readonly writes: boolean;
+  })[],
+): Statement {
+  return {
+    text: `WITH moved AS (
+        UPDATE ${offsetsTable(schema)} o SET next_offset=w.next, updated_at=now()
+        FROM unnest($2::text[], $3::int4[], $4::int8[], $5::int8[], $6::bool[])
+          AS w(topic, partition, stored, next, writes)
+        WHERE o.connection_id=$1 AND o.topic=w.topic AND o.partition=w.partition
+          AND o.next_offset IS NOT DISTINCT FROM w.stored
+          AND (NOT w.writes OR EXISTS (
+            SELECT FROM pg_class c JOIN pg_namespace n ON n.oid=c.relnamespace
+            WHERE c.oid=o.table_oid AND c.relname=o.table_name AND n.nspname=o.table_schema
+              AND c.relfilenode=o.table_filenode))
+        RETURNING 1)
+      SELECT CASE WHEN count(*)=$7::int8 THEN 0
+        ELSE ('offsets that are as they were left: ' || count(*))::int END FROM moved`,
+    isRepeated: true,
+    values: [
+      connectionId,
+      ...partitionArrays(moves),
+      arrayLiteral(moves.map(({ from }) => from)),
+      arrayLiteral(moves.map(({ next }) => next)),
+      arrayLiteral(moves.map(({ writes }) => String(writes))),
+      String(moves.length),
+    ],
+  };
+}

@@ -3,6 +3,7 @@ import { Client } from 'pg';
 import type { PostgresTarget } from './config.ts';
 import { classify } from './errors.ts';
 import { exchange, type Statement } from './exchange.ts';
+import { prepareOn } from './prepared-statements.ts';
 
 /** Limits that the server enforces on one transaction of ours. */
 export interface TransactionLimits {
@@ -58,7 +59,10 @@ function transaction(isolation: string, own: Record<string, string | number>): S
   const calls = Object.entries(settings).map(
     ([k, v]) => `pg_catalog.set_config('${k}','${v}',true)`,
   );
-  return [{ text: `BEGIN ISOLATION LEVEL ${isolation}` }, { text: `SELECT ${calls.join(',')}` }];
+  return [
+    { text: `BEGIN ISOLATION LEVEL ${isolation}` },
+    { text: `SELECT ${calls.join(',')}`, isRepeated: true },
+  ];
 }
 
 /** A few connections to the target, opened when needed; each is used by one caller at a time. */
@@ -156,6 +160,7 @@ async function connectOnce(
   client.on('error', () => undefined);
   try {
     await client.connect();
+    await prepareOn(client);
     return client;
   } catch (error) {
     endQuietly(client);
