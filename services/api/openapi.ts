@@ -1,7 +1,10 @@
 import type { FastifyInstance, RouteOptions } from 'fastify';
 import type { TSchema } from 'typebox';
 import { answerOf } from './answer-shapes.ts';
+import { publicAnswerOf } from './public-answers.ts';
 import { accessOf, type Access } from './route-roles.ts';
+
+const PUBLIC_BASE = '/api/public/v1';
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -38,7 +41,7 @@ export function noteRoutes(app: FastifyInstance): void {
 
 /** Serves the document of each API where its clients look for it. */
 export function addOpenApiRoutes(app: FastifyInstance): void {
-  for (const base of ['/api/v1', '/api/public/v1']) {
+  for (const base of ['/api/v1', PUBLIC_BASE]) {
     app.get(`${base}/openapi`, () => openApiDocument(app.routeEntries, base));
   }
 }
@@ -82,7 +85,7 @@ function operation(route: RouteEntry, base: string): object {
       requestBody: { required: true, content: { 'application/json': { schema: route.body } } },
     }),
     responses: {
-      ...answers(route.pattern),
+      ...answers(route, base),
       default: {
         description: 'Refused, or failed',
         content: { 'application/json': { schema: { $ref: '#/components/schemas/Error' } } },
@@ -91,8 +94,9 @@ function operation(route: RouteEntry, base: string): object {
   };
 }
 
-function answers(pattern: string): Record<string, object> {
-  const shape = answerOf(pattern);
+function answers({ method, pattern }: RouteEntry, base: string): Record<string, object> {
+  const shape =
+    base === PUBLIC_BASE ? publicAnswerOf(method, pattern.slice(base.length)) : answerOf(pattern);
   const nothing = { '204': { description: 'Done; nothing to answer' } };
   if (shape === null) return nothing;
   const content = { 'application/json': { schema: shape ?? {} } };

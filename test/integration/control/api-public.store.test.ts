@@ -2,13 +2,16 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { DEFAULT_WORKSPACE_ID } from '../../../core/store/workspaces.ts';
 import { apiContext, type Answer, type ApiFixture } from './api-fixture.ts';
 import { DESTINATION_DEFINITION, SOURCE_DEFINITION } from './fake-connectors.ts';
+import { PublicDocument } from './public-document.ts';
 
 const TOKEN = 'a-token-of-thirty-two-characters';
 
 let api: ApiFixture;
+let document: PublicDocument;
 
 beforeAll(async () => {
   api = await apiContext({ token: TOKEN });
+  document = await PublicDocument.of(api.url, TOKEN);
 });
 
 afterAll(() => api[Symbol.asyncDispose]());
@@ -20,7 +23,9 @@ async function rest(method: string, path: string, body?: object): Promise<Answer
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
   });
   const text = await response.text();
-  return { status: response.status, body: text === '' ? undefined : JSON.parse(text) };
+  const answer = { status: response.status, body: text === '' ? undefined : JSON.parse(text) };
+  document.check(method, path, answer);
+  return answer;
 }
 
 async function create(kind: 'source' | 'destination', definitionId: string): Promise<string> {
