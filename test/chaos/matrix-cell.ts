@@ -19,7 +19,7 @@ export interface CellResult {
  * stay open. */
 const STOP_MS = 70_000;
 const DELAY_MS = 1_500;
-const REACHED_MS = 90_000;
+const REACHED_MS = 150_000;
 const RECOVERED_MS = 120_000;
 const BARRIER_MS = 120_000;
 const WRITE_EVERY_MS = 60;
