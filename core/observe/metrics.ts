@@ -103,6 +103,20 @@ export const metrics = {
     buckets: seconds,
     registers,
   }),
+  sourceDelaySeconds: new Histogram({
+    name: 'headrace_source_delay_seconds',
+    help: "Time from the newest commit in a Kafka transaction, by the source's clock, to that transaction's commit.",
+    labelNames: ['source'] as const,
+    buckets: seconds,
+    registers,
+  }),
+  sinkDelaySeconds: new Histogram({
+    name: 'headrace_sink_delay_seconds',
+    help: "Time from the newest commit in a write to the destination, by the source's clock, to the end of that write.",
+    labelNames: ['connection', 'connector'] as const,
+    buckets: seconds,
+    registers,
+  }),
   behindSeconds: new Gauge({
     name: 'headrace_connection_behind_seconds',
     help: 'How far an active connection is behind its source; since the last sync that succeeded when it runs by a schedule.',
@@ -128,6 +142,11 @@ export const metrics = {
     registers,
   }),
 } as const;
+
+/** Of a moment by another machine's clock, which may be ahead of ours. */
+export function secondsSince(ms: number): number {
+  return Math.max(0, (Date.now() - ms) / 1000);
+}
 
 /** Memory, event loop and garbage collection of the process; called once by the program. */
 export function collectProcessMetrics(): void {

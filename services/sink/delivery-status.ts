@@ -1,5 +1,5 @@
 import type { PipelineError } from '../../core/errors/pipeline-error.ts';
-import { metrics } from '../../core/observe/metrics.ts';
+import { metrics, secondsSince } from '../../core/observe/metrics.ts';
 import { StageClock } from '../../core/run/stage-clock.ts';
 import type { FieldTransform } from '../../core/store/field-transforms.ts';
 import type {
@@ -110,6 +110,7 @@ export class DeliveryStatus {
   written(batches: readonly ChangeBatch[], seconds: number): void {
     const labels = { connection: this.work.connectionId, connector: this.work.connector };
     metrics.writeSeconds.observe(labels, seconds);
+    let newestMs = 0;
     for (const batch of batches) {
       const partition = this.partitions.get(partitionKey(batch.target));
       if (partition === undefined) continue;
@@ -119,7 +120,9 @@ export class DeliveryStatus {
       const figures = this.figures(batch.target);
       figures.emittedRecords += accepted.records;
       figures.emittedBytes += accepted.bytes;
+      newestMs = Math.max(newestMs, accepted.watermarkMs);
     }
+    if (newestMs > 0) metrics.sinkDelaySeconds.observe(labels, secondsSince(newestMs));
   }
 
   /** Values of a stream that are NULL in the destination because they do not fit, by field. */

@@ -1,10 +1,13 @@
 import type { PipelineError } from '../../core/errors/pipeline-error.ts';
-import { metrics } from '../../core/observe/metrics.ts';
+import { metrics, secondsSince } from '../../core/observe/metrics.ts';
 import type { ReportedError, SourceReport } from '../../core/store/work.ts';
 import type { SourceBatch, SourceProgress, SourceReader } from '../../connectors/spi/source.ts';
 import type { CaptureTask } from './capture-task.ts';
 import { streamLabel } from '../../schemas/catalog/stream-id.ts';
 import { CaptureStages } from './capture-stages.ts';
+
+/** Handed over and not committed yet. */
+const NOTHING = { records: 0, bytes: 0, newestMs: 0 };
 
 /** What a source's runner tells the control plane and the metrics: counts, lag, progress, errors. */
 export class SourceStatus {
@@ -20,7 +23,7 @@ export class SourceStatus {
   private error: ReportedError | undefined;
   private reader: SourceReader | null = null;
   private inFlight = false;
-  private pending = { records: 0, bytes: 0 };
+  private pending = NOTHING;
 
   constructor(task: CaptureTask) {
     this.task = task;
@@ -31,7 +34,7 @@ export class SourceStatus {
   reading(reader: SourceReader): void {
     this.reader = reader;
     this.inFlight = false;
-    this.pending = { records: 0, bytes: 0 };
+    this.pending = NOTHING;
     this.error = undefined;
   }
 
@@ -48,27 +51,34 @@ export class SourceStatus {
    * transaction. */
   handedOver(batch: SourceBatch): void {
     this.inFlight = true;
-    this.pending.records += batch.records;
-    this.pending.bytes += batch.bytes;
+    const { records, bytes, newestMs } = this.pending;
+    this.pending = {
+      records: records + batch.records,
+      bytes: bytes + batch.bytes,
+      // A position alone, of an idle source, repeats the time of a commit long ago.
+      newestMs: batch.records > 0 ? batch.committedAtMs : newestMs,
+    };
     if (batch.committedAtMs > 0) this.lastCommitMs = batch.committedAtMs;
   }
 
   /** Everything handed over is committed. */
   committed(seconds: number): void {
-    const { records, bytes } = this.pending;
+    const { records, bytes, newestMs } = this.pending;
     this.inFlight = false;
-    this.pending = { records: 0, bytes: 0 };
+    this.pending = NOTHING;
     this.records += records;
     this.bytes += bytes;
     metrics.capturedRecords.inc(this.labels, records);
     metrics.capturedBytes.inc(this.labels, bytes);
-    metrics.transactionSeconds.observe({ source: this.task.owner }, seconds);
+    const labels = { source: this.task.owner };
+    metrics.transactionSeconds.observe(labels, seconds);
+    if (newestMs > 0) metrics.sourceDelaySeconds.observe(labels, secondsSince(newestMs));
   }
 
   /** What was handed over and not committed was given up. */
   discarded(): void {
     this.inFlight = false;
-    this.pending = { records: 0, bytes: 0 };
+    this.pending = NOTHING;
   }
 
   failed(error: PipelineError): void {

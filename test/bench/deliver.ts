@@ -11,8 +11,9 @@ import {
   type Rig,
 } from '../support/rig.ts';
 import { columnsOf, digest } from '../support/digest.ts';
+import type { Codec } from '../../connectors/destinations/s3/codecs.ts';
 import { createOrders, writeBacklog } from './backlog.ts';
-import { plainCopy } from './physical-limits.ts';
+import { encodedAlone, plainCopy } from './physical-limits.ts';
 import {
   cpuSeconds,
   loadAverage,
@@ -20,14 +21,18 @@ import {
   peakMegabytes,
   treeCpuSeconds,
 } from './process-figures.ts';
+import { watchStages, type StageShares } from './stage-shares.ts';
 
 const CHANGES = Number(process.env['BENCH_CHANGES'] ?? 500_000);
+const CODEC = (process.env['BENCH_CODEC'] ?? 'SNAPPY') as Codec;
 const RUNS = 3;
 
 interface Landing {
   readonly destination: 'postgres' | 's3';
   readonly mode: 'append' | 'append_dedup';
   readonly config: (rig: Rig, run: number) => Record<string, unknown>;
+  /** What the machine allows where less is done. */
+  readonly limit: (rig: Rig) => Promise<Record<string, unknown>>;
 }
 
 interface Figures {
@@ -37,12 +42,18 @@ interface Figures {
   readonly sinkPeakMB: number;
 }
 
+interface TimedRun {
+  readonly figures: Figures;
+  readonly stages: StageShares;
+}
+
 /** From topics that hold CHANGES changes to a deduped table; equal rows are the proof. */
 export const upsert = () =>
-  deliver({ destination: 'postgres', mode: 'append_dedup', config: tables });
+  deliver({ destination: 'postgres', mode: 'append_dedup', config: tables, limit: plainCopies });
 
 /** To a table of all changes. */
-export const append = () => deliver({ destination: 'postgres', mode: 'append', config: tables });
+export const append = () =>
+  deliver({ destination: 'postgres', mode: 'append', config: tables, limit: plainCopies });
 
 /** To Parquet files on MinIO; HEADRACE's codecs are given by BENCH_CODEC: SNAPPY, GZIP, ZSTD. */
 export const parquet = () =>
@@ -54,10 +65,15 @@ export const parquet = () =>
       s3_bucket_path: `run${run}`,
       format: {
         format_type: 'Parquet',
-        compression_codec: process.env['BENCH_CODEC'] ?? 'SNAPPY',
+        compression_codec: CODEC,
       },
     }),
+    limit: async () => ({ withoutKafka: await encodedAlone(CHANGES, CODEC) }),
   });
+
+async function plainCopies(rig: Rig): Promise<Record<string, unknown>> {
+  return { plainCopy: await plainCopy(rig.source, 'orders', CHANGES / 2) };
+}
 
 function tables(rig: Rig, run: number): Record<string, unknown> {
   return { ...postgresConfig(rig.target), schema: `run${run}` };
@@ -70,10 +86,9 @@ async function deliver(landing: Landing): Promise<Record<string, unknown>> {
     withMinio: landing.destination === 's3',
   });
   const sourceId = await capturedBacklog(rig);
-  const runs: Figures[] = [];
+  const runs: TimedRun[] = [];
   for (let run = 0; run < RUNS; run++) runs.push(await timed(rig, sourceId, landing, run));
-  const copied = await plainCopy(rig.source, 'orders', CHANGES / 2);
-  const of = (figure: keyof Figures): number => median(runs.map((each) => each[figure]));
+  const of = (figure: keyof Figures): number => median(runs.map(({ figures }) => figures[figure]));
   return {
     changes: CHANGES,
     runs: RUNS,
@@ -81,7 +96,8 @@ async function deliver(landing: Landing): Promise<Record<string, unknown>> {
     sinkCpuMicrosPerChange: round(of('sinkCpu')),
     serverCpuMicrosPerChange: round(of('serverCpu')),
     sinkPeakMB: Math.round(of('sinkPeakMB')),
-    plainCopy: copied,
+    ...(await landing.limit(rig)),
+    stages: runs.at(-1)?.stages,
     load: loadAverage(),
   };
 }
@@ -101,12 +117,13 @@ async function capturedBacklog(rig: Rig): Promise<string> {
   return sourceId;
 }
 
-async function timed(rig: Rig, sourceId: string, landing: Landing, run: number): Promise<Figures> {
+async function timed(rig: Rig, sourceId: string, landing: Landing, run: number): Promise<TimedRun> {
   await rig.processes.get('sink')?.stop();
   const destinationId = await createDestination(rig, landing.destination, landing.config(rig, run));
   const connectionId = await createConnection(rig, sourceId, destinationId, () => landing.mode);
   const server = landing.destination === 's3' ? rig.minio : rig.target;
   const serverBefore = treeCpuSeconds(server?.pid as number);
+  const stages = await watchStages(rig, { sink: connectionId });
   const sink = await rig.start('sink');
   const started = performance.now();
   const cpuBefore = cpuSeconds(sink.pid);
@@ -114,12 +131,13 @@ async function timed(rig: Rig, sourceId: string, landing: Landing, run: number):
   if (job.job.status !== 'succeeded') throw new Error(JSON.stringify(job));
   const seconds = (performance.now() - started) / 1000;
   await proveLanded(rig, landing, run);
-  return {
+  const figures = {
     perSecond: CHANGES / seconds,
     sinkCpu: ((cpuSeconds(sink.pid) - cpuBefore) * 1e6) / CHANGES,
     serverCpu: ((treeCpuSeconds(server?.pid as number) - serverBefore) * 1e6) / CHANGES,
     sinkPeakMB: peakMegabytes(sink.pid),
   };
+  return { figures, stages: await stages() };
 }
 
 /** Rows of the table: one per key, or one per change. Files are proved by their own tests. */

@@ -12,6 +12,7 @@ import { columnsOf, digest } from '../support/digest.ts';
 import { createOrders, writeBacklog } from './backlog.ts';
 import { recvlogical } from './physical-limits.ts';
 import { cpuSeconds, loadAverage, peakMegabytes } from './process-figures.ts';
+import { watchStages } from './stage-shares.ts';
 
 const CHANGES = Number(process.env['BENCH_CHANGES'] ?? 1_000_000);
 
@@ -29,8 +30,10 @@ export async function drain(): Promise<Record<string, unknown>> {
   await rig.processes.get('source')?.stop();
   await writeBacklog(rig.source, CHANGES);
   const limit = await recvlogical(rig.source, 'headrace', 'headrace', CHANGES);
+  const stages = await watchStages(rig, { sink: connectionId });
   const started = performance.now();
   const source = await rig.start('source');
+  const startCpu = cpuSeconds(source.pid);
   const sinkPid = rig.processes.get('sink')?.pid as number;
   const sinkCpu = cpuSeconds(sinkPid);
   const job = await sync(rig, connectionId, 600_000);
@@ -46,13 +49,15 @@ export async function drain(): Promise<Record<string, unknown>> {
     equal: there.rows === here.rows && there.hash === here.hash,
     seconds: Math.round(seconds * 10) / 10,
     changesPerSecond: Math.round(CHANGES / seconds),
-    sourceCpuMicrosPerChange: micros(cpuSeconds(source.pid)),
+    sourceCpuMicrosPerChange: micros(cpuSeconds(source.pid) - startCpu),
+    sourceStartCpuSeconds: startCpu,
     sinkCpuMicrosPerChange: micros(cpuSeconds(sinkPid) - sinkCpu),
     sourcePeakMB: Math.round(peakMegabytes(source.pid)),
     sinkPeakMB: Math.round(peakMegabytes(sinkPid)),
     recvlogical: limit,
     timesRecvlogical:
       limit === null ? null : Math.round((100 * CHANGES) / seconds / limit.perSecond) / 100,
+    stages: await stages(),
     load: loadAverage(),
   };
 }

@@ -11,6 +11,7 @@ import {
   sync,
 } from '../support/rig.ts';
 import { loadAverage, median, treeCpuSeconds } from './process-figures.ts';
+import { watchStages } from './stage-shares.ts';
 
 const run = promisify(execFile);
 const SCALE = process.env['BENCH_SCALE'] ?? '10';
@@ -40,6 +41,7 @@ export async function impact(): Promise<Record<string, unknown>> {
   );
   await sync(rig, connectionId, 300_000);
   await rig.processes.get('source')?.stop();
+  const stages = await watchStages(rig, { sink: connectionId });
   const rounds = { full: twoSides(), rated: twoSides() };
   for (let i = 0; i < RUNS; i++) {
     for (const captured of i % 2 === 0 ? [true, false] : [false, true]) {
@@ -60,6 +62,7 @@ export async function impact(): Promise<Record<string, unknown>> {
     runs: RUNS,
     fullSpeed: compared(rounds.full),
     atRate: { perSecond: RATE, ...compared(rounds.rated) },
+    stages: await stages(),
     load: loadAverage(),
   };
 }

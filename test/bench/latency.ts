@@ -11,11 +11,20 @@ import {
   query,
   startRig,
   sync,
+  type Rig,
 } from '../support/rig.ts';
 import { KafkaClient } from '../../topics/kafka-client.ts';
 import type { TopicReader } from '../../topics/consume/topic-reader.ts';
 import { WIRE_HEADER_BYTES } from '../../schemas/envelope/record-view.ts';
-import { cpuSeconds, loadAverage, peakMegabytes, percentile } from './process-figures.ts';
+import { watchDelays } from './delay-stages.ts';
+import {
+  cpuSeconds,
+  loadAverage,
+  peakMegabytes,
+  percentile,
+  treeCpuSeconds,
+} from './process-figures.ts';
+import { watchStages } from './stage-shares.ts';
 
 const RATE = 1_000;
 const SECONDS = Number(process.env['BENCH_SECONDS'] ?? 60);
@@ -58,9 +67,12 @@ export async function latency(): Promise<Record<string, unknown>> {
   await write(rig.source, committed, WARM_UP_SECONDS, 0);
   const first = RATE * WARM_UP_SECONDS;
   const headrace = rig.processes.get('up')?.pid as number;
-  const cpuBefore = cpuSeconds(headrace);
+  const stages = await watchStages(rig, { sink: connectionId });
+  const delays = await watchDelays(rig);
+  const cpu = watchCpu(rig, headrace);
   await write(rig.source, committed, SECONDS, first);
-  const cpu = cpuSeconds(headrace) - cpuBefore;
+  const cpuSecondsPerMinute = cpu();
+  const delayStages = await delays();
   await sync(rig, connectionId);
   await delay(200);
   stop.abort();
@@ -80,10 +92,31 @@ export async function latency(): Promise<Record<string, unknown>> {
     p95ms: round(percentile(measured, 0.95)),
     p99ms: round(percentile(measured, 0.99)),
     maxMs: round(measured.at(-1) ?? Number.NaN),
-    headraceCpuSecondsPerMinute: round((cpu * 60) / SECONDS),
+    delayStages,
+    stages: await stages(),
+    cpuSecondsPerMinute,
     headracePeakMB: Math.round(peakMegabytes(headrace)),
     load: loadAverage(),
   };
+}
+
+/** CPU of everybody on the machine who has a part in it, this program and its load included. */
+function watchCpu(rig: Rig, headrace: number): () => Record<string, number> {
+  const used = (): Record<string, number> => ({
+    headrace: cpuSeconds(headrace),
+    kafka: treeCpuSeconds(rig.kafka.pid),
+    source: treeCpuSeconds(rig.source.pid),
+    target: treeCpuSeconds(rig.target.pid),
+    bench: cpuSeconds(process.pid),
+  });
+  const before = used();
+  return () =>
+    Object.fromEntries(
+      Object.entries(used()).map(([name, seconds]) => [
+        name,
+        round(((seconds - (before[name] as number)) * 60) / SECONDS),
+      ]),
+    );
 }
 
 const round = (value: number): number => Math.round(value * 10) / 10;

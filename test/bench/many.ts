@@ -17,6 +17,7 @@ import {
   type Rig,
 } from '../support/rig.ts';
 import { cpuSeconds, loadAverage, peakMegabytes, percentile } from './process-figures.ts';
+import { watchStages } from './stage-shares.ts';
 import { EVENT_COLUMNS, LaneWatch, LoadLane } from './steady-load.ts';
 
 const TABLES = Number(process.env['BENCH_TABLES'] ?? 500);
@@ -41,6 +42,8 @@ export async function many(): Promise<Record<string, unknown>> {
   const connections = await connectBoth(rig);
   const openSeconds = (performance.now() - opened) / 1000;
   const pids = ROLES.map((role) => rig.processes.get(role)?.pid as number);
+  const [table, files] = connections as [string, string];
+  const stages = await watchStages(rig, { table, files });
   const cpuBefore = pids.map(cpuSeconds);
   const watched = await loadAndWatch(rig, tables);
   const cpu = pids.map((pid, i) => cpuSeconds(pid) - (cpuBefore[i] as number));
@@ -62,6 +65,7 @@ export async function many(): Promise<Record<string, unknown>> {
     peakMB: Object.fromEntries(
       ROLES.map((role, i) => [role, Math.round(peakMegabytes(pids[i] as number))]),
     ),
+    stages: await stages(),
     load: loadAverage(),
   };
 }

@@ -7,13 +7,13 @@ import {
   parquetConfig,
   postgresConfig,
   startRig,
-  statusOf,
   sync,
   type Rig,
 } from '../support/rig.ts';
 import { columnsOf, digest } from '../support/digest.ts';
 import { createOrders, writeBacklog } from './backlog.ts';
 import { cpuSeconds, loadAverage, peakMegabytes, treeCpuSeconds } from './process-figures.ts';
+import { watchStages } from './stage-shares.ts';
 
 const CHANGES = Number(process.env['BENCH_CHANGES'] ?? 500_000);
 const ROLES = ['source', 'sink'] as const;
@@ -32,6 +32,8 @@ export async function path(): Promise<Record<string, unknown>> {
   const connections = await connectBoth(rig);
   await rig.processes.get('source')?.stop();
   await writeBacklog(rig.source, CHANGES);
+  const [table, files] = connections as [string, string];
+  const stages = await watchStages(rig, { table, files });
   const servers = { postgres: rig.target, origin: rig.source, kafka: rig.kafka, minio: rig.minio };
   const before = Object.values(servers).map((server) => treeCpuSeconds(server?.pid as number));
   const sinkBefore = cpuSeconds(rig.processes.get('sink')?.pid as number);
@@ -67,7 +69,7 @@ export async function path(): Promise<Record<string, unknown>> {
     secondsToTable: Math.round((seconds[0] as number) * 10) / 10,
     secondsToBoth: Math.round(Math.max(...seconds) * 10) / 10,
     cpuMicrosPerChange: cpu,
-    stages: await stageShares(rig, connections),
+    stages: await stages(),
     peakMB: { source: Math.round(peakMegabytes(source)), sink: Math.round(peakMegabytes(sink)) },
     load: loadAverage(),
   };
@@ -84,23 +86,4 @@ async function connectBoth(rig: Rig): Promise<string[]> {
   ];
   for (const connectionId of connections) await sync(rig, connectionId, 300_000);
   return connections;
-}
-
-/** By worker, the share of its time that each stage took. */
-async function stageShares(rig: Rig, connections: readonly string[]) {
-  const shares: Record<string, Record<string, number>> = {};
-  for (const [index, connectionId] of connections.entries()) {
-    const { sourceReport, connectionReport } = await statusOf(rig, connectionId);
-    const { read = 0, encode = 0, kafka = 0 } = sourceReport?.stageMs ?? {};
-    shares['source'] = shareOf({ waiting: read - encode, encode, kafka });
-    shares[index === 0 ? 'table' : 'files'] = shareOf({ ...connectionReport?.stageMs });
-  }
-  return shares;
-}
-
-function shareOf(spent: Readonly<Record<string, number>>): Record<string, number> {
-  const all = Object.values(spent).reduce((sum, ms) => sum + ms, 0);
-  return Object.fromEntries(
-    Object.entries(spent).map(([stage, ms]) => [stage, Math.round((ms / all) * 1000) / 1000]),
-  );
 }

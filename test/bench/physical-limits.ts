@@ -4,7 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { promisify } from 'node:util';
+import type { Codec } from '../../connectors/destinations/s3/codecs.ts';
 import type { LocalServer } from '../../deploy/local/local-server.ts';
+import { encodeLoop } from '../integration/destinations/s3/encode-loop.ts';
+import { column } from '../integration/destinations/s3/memory-topic.ts';
 import { query } from '../support/rig.ts';
 
 const run = promisify(execFile);
@@ -63,4 +66,33 @@ export async function plainCopy(
 function limit(count: number, started: number): Limit {
   const seconds = (performance.now() - started) / 1000;
   return { seconds: Math.round(seconds * 100) / 100, perSecond: Math.round(count / seconds) };
+}
+
+/** The rows of the backlog as Parquet, by the product's own encoder and thread, from records in memory
+ * into a local file: no Kafka, no store, no service around it. */
+export async function encodedAlone(rows: number, codec: Codec) {
+  return encodeLoop({
+    rows,
+    codec,
+    columns: [
+      column('id', 'int64', {}, true),
+      column('customer', 'int32'),
+      column('amount', 'decimal', { precision: 12, scale: 2 }),
+      column('paid', 'boolean'),
+      column('status', 'string'),
+      column('note', 'string'),
+      column('created_at', 'timestamptz'),
+      column('updated_at', 'timestamptz'),
+    ],
+    row: (i) => ({
+      id: BigInt(i),
+      customer: i % 1000,
+      amount: (i / 7).toFixed(2),
+      paid: i % 2 === 0,
+      status: 'open',
+      note: 'n'.repeat(136),
+      created_at: '2026-11-29T10:00:00.123456Z',
+      updated_at: `2026-11-29T10:${String(i % 60).padStart(2, '0')}:00.123456Z`,
+    }),
+  });
 }

@@ -19,6 +19,7 @@ import {
 } from '../support/rig.ts';
 import { plainCopy } from './physical-limits.ts';
 import { cpuSeconds, loadAverage, peakMegabytes } from './process-figures.ts';
+import { watchStages } from './stage-shares.ts';
 
 /**
  * The first copy of a large real table, the 3,000,000 flights of vega-datasets: Postgres to Kafka
@@ -34,6 +35,7 @@ export async function snapshot(): Promise<Record<string, unknown>> {
   const cpuBefore = { source: cpuSeconds(sourcePid), sink: cpuSeconds(sinkPid) };
   const started = performance.now();
   const connectionId = await createConnection(rig, sourceId, destinationId, () => 'append_dedup');
+  const stages = await watchStages(rig, { sink: connectionId });
   await until(
     'the first copy',
     async () => {
@@ -64,6 +66,7 @@ export async function snapshot(): Promise<Record<string, unknown>> {
     sinkCpuMicrosPerRow: micros(cpuSeconds(sinkPid) - cpuBefore.sink, rows),
     sourcePeakMB: Math.round(peakMegabytes(sourcePid)),
     sinkPeakMB: Math.round(peakMegabytes(sinkPid)),
+    stages: await stages(),
     load: loadAverage(),
   };
 }

@@ -12,6 +12,7 @@ import {
   until,
 } from '../support/rig.ts';
 import { loadAverage, median, peakMegabytes } from './process-figures.ts';
+import { watchStages } from './stage-shares.ts';
 
 const RUNS = Number(process.env['BENCH_RUNS'] ?? 5);
 
@@ -38,6 +39,7 @@ async function firstChange(restarted: readonly Restarted[]): Promise<Record<stri
   const connectionId = await createConnection(rig, sourceId, destinationId, () => 'append_dedup');
   await sync(rig, connectionId);
   const target = await connectTo(rig.target);
+  const stages = await watchStages(rig, { sink: connectionId });
   const seconds: number[] = [];
   for (let run = 1; run <= RUNS; run++) {
     for (const role of restarted) await rig.processes.get(role)?.stop();
@@ -52,10 +54,12 @@ async function firstChange(restarted: readonly Restarted[]): Promise<Record<stri
     await starting;
   }
   await target.end();
+  await sync(rig, connectionId);
   const peaks = restarted.map((role) => peakMegabytes(rig.processes.get(role)?.pid as number));
   return {
     secondsMedian: Math.round(median(seconds) * 100) / 100,
     secondsMaximum: Math.round(Math.max(...seconds) * 100) / 100,
+    stages: await stages(),
     peakMB: peaks.map(Math.round),
   };
 }

@@ -13,6 +13,7 @@ import {
 } from '../support/rig.ts';
 import { columnsOf, digest } from '../support/digest.ts';
 import { cpuSeconds, loadAverage, peakMegabytes, percentile } from './process-figures.ts';
+import { watchStages } from './stage-shares.ts';
 import { EVENT_COLUMNS, LaneWatch, LoadLane, slope } from './steady-load.ts';
 
 const RATE = Number(process.env['BENCH_RATE'] ?? 10_000);
@@ -32,6 +33,7 @@ export async function sustained(): Promise<Record<string, unknown>> {
   const destinationId = await createDestination(rig, 'postgres', postgresConfig(rig.target));
   const connectionId = await createConnection(rig, sourceId, destinationId, () => 'append_dedup');
   await sync(rig, connectionId);
+  const stages = await watchStages(rig, { sink: connectionId });
   const pids = ROLES.map((role) => rig.processes.get(role)?.pid as number);
   const cpuBefore = pids.map(cpuSeconds);
   const lanes = Array.from({ length: LANES }, (_, i) => new LoadLane(i, ROWS_PER_TRANSACTION));
@@ -81,6 +83,7 @@ export async function sustained(): Promise<Record<string, unknown>> {
     peakMB: Object.fromEntries(
       ROLES.map((role, i) => [role, Math.round(peakMegabytes(pids[i] as number))]),
     ),
+    stages: await stages(),
     load: loadAverage(),
   };
 }
