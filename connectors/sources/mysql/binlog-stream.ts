@@ -12,7 +12,7 @@ import type { SchemaHistory } from './schema-history.ts';
 import { StatementEffects } from './statement-effects.ts';
 import { LogPlace } from './log-place.ts';
 import { xaDecision } from './statements.ts';
-import { TableRows } from './table-rows.ts';
+import { TableRows, type AskFirst } from './table-rows.ts';
 import { Tables, type KnownTable } from './tables.ts';
 import type { TransactionReplay } from './transaction-replay.ts';
 
@@ -28,6 +28,7 @@ export interface BinlogStreamOptions {
   readonly history: SchemaHistory;
   /** Makes a new shape of a table ready; the session is held until it is done. */
   readonly compile: (table: KnownTable) => void;
+  readonly ask: AskFirst;
   /** Reads the rows of the XA transaction that was prepared at a place, then calls `preparedIsOver`;
    * the session is held until then. */
   readonly readPrepared: (place: bigint, xid: string) => void;
@@ -62,9 +63,9 @@ export class BinlogStream {
     this.through = options.position;
     this.checksums = options.checksums;
     this.tables = new Tables(options.state, options.mariadb);
-    const { writer, replay, compile } = options;
+    const { writer, replay, compile, ask } = options;
     const stop = (lane: StreamLane, error: PipelineError): void => this.stop(lane, error);
-    this.rows = new TableRows({ tables: this.tables, writer, replay, compile, stop });
+    this.rows = new TableRows({ tables: this.tables, writer, replay, compile, ask, stop });
     this.statements = new StatementEffects(options.state, options.writer, this.tables, stop);
     this.header = binlog.emptyHeader();
   }
@@ -269,13 +270,13 @@ export class BinlogStream {
   /** Reads a prepared transaction's rows as those of the transaction at hand; `done` is called at their
    * end. */
   preparedTransaction(compile: (table: KnownTable) => void, done: () => void): PreparedTransaction {
-    const { state, writer, replay, mariadb } = this.options;
+    const { state, writer, replay, mariadb, ask } = this.options;
     // Ids of tables begin again with each start of the server: what they mean there is not what they
     // mean here.
     const tables = new Tables(state, mariadb);
     tables.forgetPassedSnapshots(this.start);
     const stop = (lane: StreamLane, error: PipelineError): void => this.stop(lane, error);
-    const rows = new TableRows({ tables, writer, replay, compile, stop });
+    const rows = new TableRows({ tables, writer, replay, compile, ask, stop });
     return new PreparedTransaction(rows, this.checksums, done);
   }
 

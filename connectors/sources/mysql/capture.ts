@@ -94,7 +94,6 @@ export class Capture {
     this.phase = 'snapshot';
     this.snapshot = new Snapshot({
       ...parts,
-      writer: this.writer,
       position: start?.position ?? null,
       say: this.say,
       readWindow: (base, from, to) =>
@@ -139,6 +138,7 @@ export class Capture {
       writer: this.writer,
       history: this.history,
       compile: (table) => this.errand(() => this.compile(table)),
+      ask: (question) => this.errand(() => question((text) => parts.sql.query(text))),
       readPrepared: (place, xid) => this.readPrepared(stream, place, xid),
     });
     this.stream = stream;

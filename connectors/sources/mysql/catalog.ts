@@ -13,6 +13,7 @@ export interface ColumnFacts {
   readonly length: number;
   /** Null for binary strings and everything that is no text. */
   readonly charset: string | null;
+  readonly collation: string | null;
   readonly nullable: boolean;
   /** Of an ENUM or SET; none for any other. */
   readonly members: readonly string[];
@@ -55,6 +56,7 @@ function columnOf(row: Row): ColumnFacts {
     fsp: Number(row['fsp'] ?? 0),
     length: Number(row['bytes'] ?? 0),
     charset: row['charset'] ?? null,
+    collation: row['collation'] ?? null,
     nullable: row['nullable'] === 'YES',
     members: /^(enum|set)$/.test(dataType) ? membersOf(String(row['column_type'])) : [],
   };
@@ -84,7 +86,7 @@ async function read(sql: Asked, database: string, only: string): Promise<TableFa
     `SELECT TABLE_NAME AS table_name, COLUMN_NAME AS column_name, DATA_TYPE AS data_type,
        COLUMN_TYPE AS column_type, NUMERIC_PRECISION AS num_precision, NUMERIC_SCALE AS num_scale,
        DATETIME_PRECISION AS fsp, CHARACTER_OCTET_LENGTH AS bytes, CHARACTER_SET_NAME AS charset,
-       IS_NULLABLE AS nullable
+       COLLATION_NAME AS collation, IS_NULLABLE AS nullable
      FROM information_schema.COLUMNS WHERE ${where} ORDER BY TABLE_NAME, ORDINAL_POSITION`,
   );
   const keys = await sql.query(

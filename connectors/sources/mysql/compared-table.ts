@@ -88,7 +88,7 @@ class MysqlSourceTable implements SourceTable {
   async look<T>(work: (view: SourceView) => Promise<T>): Promise<T> {
     const { rows, server } = this;
     const at = await consistentView({
-      config: this.config,
+      config: { ...this.config, concurrency: 1 },
       mariadb: server.mariadb,
       gtids: server.variables['gtid_mode'] === 'ON',
       streams: [rows.stream],
@@ -96,7 +96,8 @@ class MysqlSourceTable implements SourceTable {
       say: () => undefined,
       cancelled: () => false,
     });
-    const { connection, place } = at;
+    const { place } = at;
+    const [connection] = at.connections;
     try {
       return await work({
         since: place.toString(),

@@ -24,11 +24,15 @@ export interface MysqlSourceConfig {
   };
   /** Whether the configuration asks for CDC. */
   readonly capture: boolean;
+  /** Sessions that share the first copy. */
+  readonly concurrency: number;
   /** Of an incremental read by a time: it begins so far below the highest value of the one before. */
   readonly cursorOverlapSeconds: number;
 }
 
 export const DEFAULT_OVERLAP_SECONDS = 300;
+export const DEFAULT_CONCURRENCY = 2;
+export const MAX_CONCURRENCY = 16;
 
 function invalid(field: string, wanted: string): PipelineError {
   return new PipelineError('CFG_INVALID_CONNECTOR', `${field}: ${wanted}`, { details: { field } });
@@ -99,6 +103,12 @@ function overlap(method: unknown): number {
   return seconds;
 }
 
+function concurrency(value: unknown): number {
+  const sessions = Number(value ?? DEFAULT_CONCURRENCY);
+  if (Number.isInteger(sessions) && sessions >= 1 && sessions <= MAX_CONCURRENCY) return sessions;
+  throw invalid('concurrency', `must be a whole number from 1 to ${MAX_CONCURRENCY}`);
+}
+
 export function parseConfig(config: Record<string, unknown>): MysqlSourceConfig {
   const tunnel = config['tunnel_method'] as { tunnel_method?: unknown } | null | undefined;
   if ((tunnel?.tunnel_method ?? 'NO_TUNNEL') !== 'NO_TUNNEL') {
@@ -112,6 +122,7 @@ export function parseConfig(config: Record<string, unknown>): MysqlSourceConfig 
     password: optionalText(config, 'password'),
     tls: tls(config['ssl_mode']),
     capture: capture(config['replication_method']),
+    concurrency: concurrency(config['concurrency']),
     cursorOverlapSeconds: overlap(config['replication_method']),
   };
 }

@@ -4,14 +4,14 @@ import type { StreamId } from '../../../schemas/catalog/stream-id.ts';
 import type { MysqlSourceConfig } from './config.ts';
 import { GtidSet } from './gtid-set.ts';
 import type { WindowContents } from './log-window.ts';
-import { fileNumber, placeOf } from './position.ts';
+import { fileName, fileNumber, placeOf } from './position.ts';
 import { logStatus, type LogStatus } from './server.ts';
 import { connect, outlastStalls, query, quoteIdentifier, quoteLiteral } from './session.ts';
 import type { RowsBefore } from './touched-rows.ts';
 
-/** A transaction that sees what the log holds before `place`, but for the rows in `touched`. */
+/** Transactions that see what the log holds before `place`, but for the rows in `touched`. */
 export interface ConsistentView {
-  readonly connection: Connection;
+  readonly connections: Sessions;
   readonly base: string;
   readonly place: bigint;
   readonly gtids: string;
@@ -36,46 +36,86 @@ const NOTHING: ReadonlyMap<string, RowsBefore> = new Map();
 /** Rows that cannot be told are a matter of a moment, or of the settings. */
 const MAX_TRIES = 20;
 
+type Sessions = readonly [Connection, ...Connection[]];
+
+/** One view, in as many sessions as are to read it. */
 export async function consistentView(request: ViewRequest): Promise<ConsistentView> {
-  const connection = await connect(request.config);
+  const { config, mariadb, gtids } = request;
+  const first = await connect(config);
+  const sessions: [Connection, ...Connection[]] = [first];
   try {
-    await outlastStalls(connection);
-    await query(connection, ISOLATION);
-    if (request.mariadb) return await atItsPlace(connection);
-    const view = request.gtids ? await besideWriters(request, connection) : 'gtid_mode is not ON';
-    return typeof view === 'string' ? await underLock(request, connection, view) : view;
+    while (sessions.length < config.concurrency) sessions.push(await connect(config));
+    for (const session of sessions) {
+      await outlastStalls(session);
+      await query(session, ISOLATION);
+    }
+    if (mariadb) return await atTheirPlaces(request, sessions);
+    const view = gtids ? await besideWriters(request, sessions) : 'gtid_mode is not ON';
+    return typeof view === 'string' ? await underLock(request, sessions, view) : view;
   } catch (error) {
-    connection.destroy();
+    for (const session of sessions) session.destroy();
     throw error;
   }
 }
 
-/** MariaDB tells where in the log a consistent snapshot lies; `@@gtid_binlog_pos` would be ahead of it. */
-async function atItsPlace(connection: Connection): Promise<ConsistentView> {
-  await query(connection, START);
-  const rows = await query(connection, `SHOW STATUS LIKE 'binlog_snapshot_%'`);
+async function inAll(sessions: Sessions, statement: string): Promise<void> {
+  await Promise.all(sessions.map((session) => query(session, statement)));
+}
+
+/**
+ * MariaDB tells where in the log a consistent snapshot lies. Those of several sessions lie apart by what
+ * was committed meanwhile, of which the log tells how its rows were before. Where it does not, one
+ * session reads alone.
+ */
+async function atTheirPlaces(request: ViewRequest, sessions: Sessions): Promise<ConsistentView> {
+  const [alone, ...others] = sessions;
+  for (let tries = 0; tries < MAX_TRIES && others.length > 0; tries++) {
+    await inAll(sessions, START);
+    const places = await Promise.all(sessions.map(placeOfView));
+    const [first, last] = [places.reduce(earlier), places.reduce(later)];
+    const { rows } = await request.readWindow(first.base, first.place, last.place);
+    if (rows.unclear === null) {
+      const gtids = await gtidsAt(alone, first);
+      return { connections: sessions, ...first, gtids, touched: rows.tables };
+    }
+    await inAll(sessions, 'ROLLBACK');
+  }
+  for (const other of others) other.destroy();
+  await query(alone, START);
+  const view = await placeOfView(alone);
+  return { connections: [alone], ...view, gtids: await gtidsAt(alone, view), touched: NOTHING };
+}
+
+interface ViewPlace {
+  readonly base: string;
+  readonly place: bigint;
+}
+
+const earlier = (a: ViewPlace, b: ViewPlace): ViewPlace => (a.place < b.place ? a : b);
+const later = (a: ViewPlace, b: ViewPlace): ViewPlace => (a.place < b.place ? b : a);
+
+/** `@@gtid_binlog_pos` would be ahead of the view. */
+async function placeOfView(session: Connection): Promise<ViewPlace> {
+  const rows = await query(session, `SHOW STATUS LIKE 'binlog_snapshot_%'`);
   const status = new Map(
     rows.map((row) => [String(row['Variable_name']).toLowerCase(), String(row['Value'])]),
   );
   const file = status.get('binlog_snapshot_file') ?? '';
-  const offset = Number(status.get('binlog_snapshot_position'));
   if (file === '') {
     throw new PipelineError(
       'SRC_SERVER_SETTING',
       'log_bin is off: start the server with --log-bin',
     );
   }
-  const [row] = await query(
-    connection,
-    `SELECT BINLOG_GTID_POS(${quoteLiteral(file)}, ${offset}) AS gtids`,
-  );
-  return {
-    connection,
-    base: file.slice(0, file.lastIndexOf('.')),
-    place: placeOf(fileNumber(file), offset),
-    gtids: row?.['gtids'] ?? '',
-    touched: NOTHING,
-  };
+  const offset = Number(status.get('binlog_snapshot_position'));
+  return { base: file.slice(0, file.lastIndexOf('.')), place: placeOf(fileNumber(file), offset) };
+}
+
+async function gtidsAt(session: Connection, { base, place }: ViewPlace): Promise<string> {
+  const file = quoteLiteral(fileName(base, place));
+  const offset = place & 0xffffffffn;
+  const [row] = await query(session, `SELECT BINLOG_GTID_POS(${file}, ${offset}) AS gtids`);
+  return row?.['gtids'] ?? '';
 }
 
 /**
@@ -85,21 +125,23 @@ async function atItsPlace(connection: Connection): Promise<ConsistentView> {
  */
 async function besideWriters(
   request: ViewRequest,
-  connection: Connection,
+  sessions: Sessions,
 ): Promise<ConsistentView | string> {
+  const [session] = sessions;
   let unclear = '';
   for (let tries = 0; tries < MAX_TRIES; tries++) {
-    const from = await logStatus((sql) => query(connection, sql));
-    const open = await waitForCommits(request, connection);
-    await query(connection, START);
-    const { base, place } = await logStatus((sql) => query(connection, sql));
+    const from = await logStatus((sql) => query(session, sql));
+    const open = await waitForCommits(request, session);
+    await inAll(sessions, START);
+    const { base, place } = await logStatus((sql) => query(session, sql));
     const window = await request.readWindow(base, from.place, place);
     if (window.rows.unclear === null && base === from.base) {
       const gtids = idsBefore(from, open, window);
-      return { connection, base, place: from.place, gtids, touched: window.rows.tables };
+      const { tables: touched } = window.rows;
+      return { connections: sessions, base, place: from.place, gtids, touched };
     }
     unclear = window.rows.unclear ?? 'the log was renamed';
-    await query(connection, 'ROLLBACK');
+    await inAll(sessions, 'ROLLBACK');
   }
   return unclear;
 }
@@ -128,17 +170,17 @@ function idsBefore(from: LogStatus, open: GtidSet, window: WindowContents): stri
 /** Nothing may commit between the view's start and the look at the log: milliseconds. */
 async function underLock(
   { config, streams }: ViewRequest,
-  connection: Connection,
+  sessions: Sessions,
   reason: string,
 ): Promise<ConsistentView> {
   const lock = await connect(config);
   try {
     await query(lock, 'SET SESSION lock_wait_timeout = 15');
     await lockAll(lock, streams, reason);
-    await query(connection, START);
+    await inAll(sessions, START);
     const status = await logStatus((sql) => query(lock, sql));
     await query(lock, 'UNLOCK TABLES');
-    return { connection, ...status, touched: NOTHING };
+    return { connections: sessions, ...status, touched: NOTHING };
   } finally {
     lock.destroy();
   }

@@ -1,117 +1,74 @@
-import type { ColumnKind } from '../../../schemas/values/column-type.ts';
 import type { StreamSchema } from '../../../schemas/envelope/stream-schema.ts';
 import type { RowCodec } from '../../capture/row-codec.ts';
+import { protocolError } from './errors.ts';
+import { KeyRanks, type Ask, type KeyPartOrder } from './key-ranks.ts';
 import { placeOfText } from './position.ts';
 import { KeyText } from './touched-rows.ts';
 
-/** Rows that one view of an interrupted copy gave: those up to a key, without those of the parts
+/** Rows of an interrupted copy, in the order of the key: those up to a key, without those of the parts
  * before it. */
 export interface CopiedPart {
-  /** The last row's key, as the server is asked for what is behind it. */
-  readonly upTo: readonly string[];
+  /** The last row's key, as the server is asked for what is behind it; none at the end of the table. */
+  readonly upTo?: readonly string[];
   /** The same key as events carry it, in base64. */
-  readonly key: string;
-  /** Where the view lies in the log. */
-  readonly from: string;
-}
-
-type Compare = (a: KeyBytes, b: KeyBytes) => number;
-
-/** An event's key, read column by column. */
-class KeyBytes {
-  private readonly bytes: Buffer;
-  private pos = 0;
-
-  constructor(bytes: Buffer) {
-    this.bytes = bytes;
-  }
-
-  whole(): bigint {
-    let value = 0n;
-    for (let shift = 0n; ; shift += 7n) {
-      const byte = this.bytes[this.pos++] as number;
-      value |= BigInt(byte & 0x7f) << shift;
-      if (byte < 0x80) break;
-    }
-    return (value >> 1n) ^ -(value & 1n);
-  }
-
-  run(): Buffer {
-    const length = Number(this.whole());
-    this.pos += length;
-    return this.bytes.subarray(this.pos - length, this.pos);
-  }
-}
-
-const byNumber: Compare = (a, b) => sign(a.whole(), b.whole());
-const byBytes: Compare = (a, b) => a.run().compare(b.run());
-/** Both have the column's own number of digits behind the point. */
-const byDigits: Compare = (a, b) => sign(digits(a.run()), digits(b.run()));
-
-const digits = (text: Buffer): bigint => BigInt(text.toString('latin1').replace('.', ''));
-
-function sign(a: bigint, b: bigint): number {
-  return a < b ? -1 : a > b ? 1 : 0;
-}
-
-/** Only where the server's order is known here: a text's is its collation's. */
-const COMPARE: Partial<Record<ColumnKind, Compare>> = {
-  int16: byNumber,
-  int32: byNumber,
-  int64: byNumber,
-  date: byNumber,
-  timestamp: byNumber,
-  decimal: byDigits,
-  timestamptz: byBytes,
-  bytes: byBytes,
-  bits: byBytes,
-};
-
-function comparesOf({ key, columns }: StreamSchema): Compare[] | null {
-  const found = key.map(
-    (name) => COMPARE[columns.find((column) => column.name === name)?.type.kind ?? 'string'],
-  );
-  return found.includes(undefined) ? null : (found as Compare[]);
-}
-
-/** Whether events tell by their keys on which side of a row of the table they are. */
-export function isOrderKnown(schema: StreamSchema): boolean {
-  return schema.key.length > 0 && comparesOf(schema) !== null;
+  readonly key?: string;
+  /** Where the view that gave them lies in the log; none where they are not copied yet. */
+  readonly from?: string;
 }
 
 /** Of a copy that several views gave: which changes of the log its rows do not hold yet. */
 export class CopiedParts {
   /** Where the transaction at hand begins. */
   place = 0n;
-  private readonly parts: readonly { readonly key: Buffer; readonly from: bigint }[];
+  private readonly from: readonly (bigint | null)[];
+  private readonly bounds: readonly Buffer[];
+  private readonly orders: readonly KeyPartOrder[];
   private readonly keyText = new KeyText();
+  private schema: StreamSchema | null = null;
+  private known: KeyRanks | null = null;
 
-  constructor(parts: readonly CopiedPart[]) {
-    this.parts = parts.map(({ key, from }) => ({
-      key: Buffer.from(key, 'base64'),
-      from: placeOfText(from),
-    }));
+  constructor(parts: readonly CopiedPart[], orders: readonly KeyPartOrder[]) {
+    this.orders = orders;
+    this.from = parts.map(({ from }) => (from === undefined ? null : placeOfText(from)));
+    this.bounds = parts.flatMap(({ key }) => (key === undefined ? [] : [toBytes(key)]));
   }
 
   /** Whether any row has to be looked at: the first view lies before the transaction at hand. */
   get begun(): boolean {
-    return this.parts.some(({ from }) => from <= this.place);
+    return this.from.some((from) => from !== null && from <= this.place);
   }
 
-  /** Rows behind the last part are those of the last view, which the log has not reached. */
+  /** Whether the server has to be asked about keys before `isDue` is. */
+  asksFor({ schema }: RowCodec): boolean {
+    return this.ranks(schema).asks;
+  }
+
+  learn({ schema }: RowCodec, ask: Ask, keys: readonly Buffer[]): Promise<void> {
+    return this.ranks(schema).learn(ask, keys, this.bounds);
+  }
+
+  keyOf(codec: RowCodec, src: Buffer, spans: Int32Array, room: number): Buffer {
+    return Buffer.from(this.keyText.of(codec, src, spans, room), 'latin1');
+  }
+
+  /** Rows behind the last part are those of the last view, which the log has not reached; and so are
+   * those that were not copied before it. */
   isDue(codec: RowCodec, src: Buffer, spans: Int32Array, room: number): boolean {
-    const key = Buffer.from(this.keyText.of(codec, src, spans, room), 'latin1');
-    const part = this.parts.find((each) => isUpTo(codec.schema, key, each.key));
-    return part !== undefined && part.from <= this.place;
+    const key = this.keyOf(codec, src, spans, room);
+    const from = this.from[this.ranks(codec.schema).rank(key, this.bounds)] ?? null;
+    return from !== null && from <= this.place;
+  }
+
+  private ranks(schema: StreamSchema): KeyRanks {
+    if (this.known !== null && this.schema === schema) return this.known;
+    const ranks = KeyRanks.of(schema, this.orders);
+    if (ranks === null) throw protocolError('parts of a table whose keys have no order');
+    this.schema = schema;
+    this.known = ranks;
+    return ranks;
   }
 }
 
-/** Whether a key lies in the table before another or is that. */
-export function isUpTo(schema: StreamSchema, key: Buffer, last: Buffer): boolean {
-  const [a, b] = [new KeyBytes(key), new KeyBytes(last)];
-  for (const compare of comparesOf(schema) ?? []) {
-    const order = compare(a, b);
-    if (order !== 0) return order < 0;
-  }
-  return true;
+export function toBytes(key: string): Buffer {
+  return Buffer.from(key, 'base64');
 }

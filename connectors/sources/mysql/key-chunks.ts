@@ -52,11 +52,14 @@ export interface ChunkBounds {
 export class KeyOrder {
   private readonly table: TableFacts;
   private readonly columns: readonly OrderedColumn[];
+  /** Whether what is behind a key is found without a look at all that is before it. */
+  readonly findsRanges: boolean;
   /** Cells of a row of `select`: the table's columns first. */
   readonly cells: readonly string[];
 
   private constructor(table: TableFacts, columns: readonly ComparedColumn[]) {
     this.table = table;
+    this.findsRanges = !isCountedFirst(table);
     const cells = printedColumns(table);
     this.columns = columns.map((each, index) => {
       const descending = table.keyParts[index]?.descending === true;
@@ -66,12 +69,12 @@ export class KeyOrder {
     this.cells = cells;
   }
 
-  /** Null for a table that has no key, or one by which no statement can be held to the index. */
-  static of(table: TableFacts): KeyOrder | null {
+  /** Null for a table that has no key, or one by which no statement can be held to the index.
+   * `inOneScan`: it is not read in pieces that each have to be found. */
+  static of(table: TableFacts, { inOneScan = false } = {}): KeyOrder | null {
     if (table.key.length === 0 || table.keyParts.some(({ partial }) => partial)) return null;
+    if (isCountedFirst(table) && !inOneScan) return null;
     const facts = table.key.map((name) => table.columns.find((column) => column.name === name));
-    // No range of the index is found by an ENUM's number: each piece would begin at its start.
-    if (/^(enum|set)$/.test(facts[0]?.dataType ?? '')) return null;
     const columns: ComparedColumn[] = [];
     for (const each of facts) {
       const compared = each === undefined ? null : comparedColumn(each);
@@ -82,7 +85,20 @@ export class KeyOrder {
   }
 
   /** Rows behind `after`, in order. `more`: further cells, behind those of `cells`. */
-  select({ after, upTo, limit }: ChunkBounds, more: readonly string[] = []): string {
+  select(bounds: ChunkBounds, more: readonly string[] = []): string {
+    return this.selected([...this.cells, ...more], bounds);
+  }
+
+  /** The key of one row behind `skipped` others: its cells are where they are in a row of `select`. */
+  selectKey(bounds: ChunkBounds, skipped: number): string {
+    const key = new Set(
+      this.columns.flatMap(({ name, printed }) => [quoteIdentifier(name), printed]),
+    );
+    const cells = this.cells.map((cell) => (key.has(cell) ? cell : 'NULL'));
+    return `${this.selected(cells, bounds)} LIMIT 1 OFFSET ${skipped}`;
+  }
+
+  private selected(cells: readonly string[], { after, upTo, limit }: ChunkBounds): string {
     const within: string[] = [];
     if (after !== null) within.push(this.compared(after, 'behind'));
     if (upTo !== undefined) within.push(this.compared(upTo, 'up to'));
@@ -90,7 +106,7 @@ export class KeyOrder {
       ({ name, descending }) => `${quoteIdentifier(name)}${descending ? ' DESC' : ''}`,
     );
     return (
-      `SELECT ${[...this.cells, ...more].join(', ')} ` +
+      `SELECT ${cells.join(', ')} ` +
       `FROM ${fromTable(this.table)} FORCE INDEX (PRIMARY)` +
       `${within.length === 0 ? '' : ` WHERE ${within.join(' AND ')}`}` +
       ` ORDER BY ${order.join(', ')}${limit === undefined ? '' : ` LIMIT ${limit}`}`
@@ -118,4 +134,10 @@ export class KeyOrder {
       bytes.toString('utf8', spans[cell * 2], spans[cell * 2 + 1]),
     );
   }
+}
+
+/** No range of the index is found by the number of an ENUM or SET: a piece would begin at its start. */
+function isCountedFirst({ key, columns }: TableFacts): boolean {
+  const first = columns.find(({ name }) => name === key[0]);
+  return /^(enum|set)$/.test(first?.dataType ?? '');
 }

@@ -19,6 +19,7 @@ export interface LogWindow {
   /** Of the reader; the window's session has a number of its own. */
   readonly sourceId: string;
   readonly streams: readonly StreamId[];
+  readonly mariadb: boolean;
   readonly checksums: boolean;
   readonly history: SchemaHistory;
   readonly base: string;
@@ -35,7 +36,7 @@ export interface WindowContents {
 
 const SILENCE_MS = 15_000;
 
-/** Reads what MySQL has logged between two places: the rows of these streams as they were before, and
+/** Reads what was logged between two places: the rows of these streams as they were before, and
  * which transactions it were. */
 export async function readWindow(window: LogWindow): Promise<WindowContents> {
   const rows = new TouchedRows();
@@ -46,7 +47,7 @@ export async function readWindow(window: LogWindow): Promise<WindowContents> {
     epoch: 1,
     server: '',
     base: window.base,
-    gtids: new GtidSet(false, ''),
+    gtids: new GtidSet(window.mariadb, ''),
     anchor: null,
     elsewhere: null,
     prepared: new Map(),
@@ -70,7 +71,7 @@ class WindowReader {
     this.window = window;
     this.rows = rows;
     this.stream = new BinlogStream({
-      mariadb: false,
+      mariadb: window.mariadb,
       checksums: window.checksums,
       history: window.history,
       position: window.from,
@@ -85,6 +86,7 @@ class WindowReader {
       outbox: new Outbox<Mark>(new MemoryBudget(0).account()),
       writer: rows,
       compile: (table) => this.compile(table),
+      ask: () => rows.doubt('a table is being copied'),
       readPrepared: () => rows.doubt('an XA transaction is being committed'),
     });
   }

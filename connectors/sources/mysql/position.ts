@@ -3,6 +3,7 @@ import { StreamStates, type StreamMark as CommonMark } from '../../capture/strea
 import type { StreamLane } from '../../capture/event-writer.ts';
 import type { SchemaIds, SourceState } from '../../spi/source.ts';
 import type { CopiedPart } from './copied-parts.ts';
+import type { KeyPartOrder } from './key-ranks.ts';
 import type { GtidSet } from './gtid-set.ts';
 import type { ElsewhereMark, ReadElsewhere } from './read-elsewhere.ts';
 import type { KnownShape } from './schema-history.ts';
@@ -58,6 +59,8 @@ export interface StreamMark extends CommonMark {
   readonly ids?: SchemaIds;
   /** Of a copy that was interrupted: what its earlier views gave. Rows behind them count from `from`. */
   readonly parts?: readonly CopiedPart[];
+  /** The order that the parts are in. */
+  readonly order?: readonly KeyPartOrder[];
   /** Of an unfinished copy: rows that are committed. */
   readonly rows?: number;
   /** Where the log does not name the columns (binlog_row_metadata): what they are, oldest first. */
@@ -68,6 +71,7 @@ export interface StreamMark extends CommonMark {
 export function withoutParts(mark: StreamMark): StreamMark {
   const copy: { -readonly [Name in keyof StreamMark]: StreamMark[Name] } = { ...mark };
   delete copy.parts;
+  delete copy.order;
   return copy;
 }
 

@@ -82,7 +82,7 @@ export interface LoggedRows {
   readonly op: RowOperation;
   readonly images: RowImages;
   /** Set where the stream's snapshot holds the changes of some rows already. */
-  readonly parts: CopiedParts | null;
+  readonly parts: Pick<CopiedParts, 'isDue'> | null;
   /** JSON cells of the rows after the change may be told as differences from those before. */
   readonly partialJson: boolean;
 }

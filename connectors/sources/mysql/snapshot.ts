@@ -1,15 +1,12 @@
 import { PipelineError, toPipelineError } from '../../../core/errors/pipeline-error.ts';
-import { OP_READ } from '../../../schemas/envelope/change-decoder.ts';
-import { stopsStreamOnly, type EventWriter, type StreamLane } from '../../capture/event-writer.ts';
+import { EventWriter, stopsStreamOnly, type StreamLane } from '../../capture/event-writer.ts';
 import type { Outbox } from '../../capture/outbox.ts';
-import type { RowCodec } from '../../capture/row-codec.ts';
 import type { SourceOpenOptions } from '../../spi/source.ts';
-import { isTransactional, streamGone, tablesNamed, type TableFacts } from './catalog.ts';
-import type { CellPlan } from './column-types.ts';
+import { tablesNamed, type TableFacts } from './catalog.ts';
 import type { MysqlSourceConfig } from './config.ts';
 import { consistentView, type ConsistentView, type ViewRequest } from './consistent-view.ts';
-import { CopyProgress } from './copy-progress.ts';
-import { logIncomplete } from './errors.ts';
+import { copyOf, refuseChanged } from './copied-table.ts';
+import type { Ask } from './key-ranks.ts';
 import {
   placeText,
   type CaptureState,
@@ -18,11 +15,8 @@ import {
   type StreamMark,
 } from './position.ts';
 import { RowQuery } from './row-query.ts';
-import { shapeOfTable } from './schema-history.ts';
-import { quoteIdentifier, type SideSession } from './session.ts';
-import { compileTextShape } from './shapes.ts';
-import { forgetNoDays } from './text-rows.ts';
-import { KeyText, type RowImage, type RowsBefore } from './touched-rows.ts';
+import type { SideSession } from './session.ts';
+import type { CopyReader, TableCopy } from './table-copy.ts';
 
 /** Share of the longest Kafka transaction after which an unfinished copy commits in between. */
 const COMMIT_SHARE = 0.6;
@@ -39,7 +33,6 @@ export interface SnapshotPlan {
   readonly sql: SideSession;
   readonly state: CaptureState;
   readonly outbox: Outbox<Mark>;
-  readonly writer: EventWriter;
   /** The stream's position, which the copies do not move; null when the view's is to become it. */
   readonly position: bigint | null;
   /** How far a transaction behind that position was delivered. */
@@ -50,38 +43,37 @@ export interface SnapshotPlan {
   readonly say: (text: string | undefined) => void;
 }
 
-/** The copy of one table under way. */
-interface Copy {
-  readonly codec: RowCodec;
-  readonly plans: readonly CellPlan[];
-  readonly progress: CopyProgress;
-  /** Rows as they were before the view's start, of those that it may show later and that were not met. */
-  readonly before: RowsBefore;
-  /** What is stored of the table besides. */
-  readonly mark: Pick<StreamMark, 'key' | 'ids' | 'shapes'>;
-}
-
 /**
- * Copies tables as one consistent view shows them, in the order of their keys: what is committed stays,
- * and a later view goes on behind it. The rows of a table without such an order are one Kafka
- * transaction, of which a crash leaves nothing; only when that would last too long is it committed in
- * between, and then a later attempt begins by truncating.
+ * Copies tables as one consistent view shows them, in the order of their keys, by several readers at once:
+ * what is committed stays, and a later view goes on behind it. The rows of a table without such an order
+ * are one Kafka transaction, of which a crash leaves nothing; only when that would last too long is it
+ * committed in between, and then a later attempt begins by truncating. Such tables come last, one after
+ * the other.
  */
 export class Snapshot {
   private readonly plan: SnapshotPlan;
-  private readonly keyText = new KeyText();
-  private reader: RowQuery | null = null;
+  private readonly ask: Ask;
+  private readers: CopyReader[] = [];
   private view: ConsistentView | null = null;
   /** The tables before the view was started. */
   private tables: ReadonlyMap<string, TableFacts> = new Map();
+  /** Streams that nobody has begun with. */
+  private waiting: StreamLane[] = [];
+  /** Those that are copied in one piece. */
+  private readonly alone: StreamLane[] = [];
+  private readonly open = new Set<TableCopy>();
+  private opening: Promise<void> | null = null;
   private position = 0n;
   private transactionStarted = 0;
   private cancelled = false;
-  /** A position was sealed and not taken yet: nothing may be sealed over it. */
+  /** A position is about to be sealed, or was and is not taken yet: nothing may be sealed over it. */
   private committing: Promise<void> | null = null;
+  /** The last stream was stopped: readers that are at work on it need not come to an end. */
+  private readonly over = Promise.withResolvers<void>();
 
   constructor(plan: SnapshotPlan) {
     this.plan = plan;
+    this.ask = (sql) => plan.sql.query(sql);
   }
 
   /** Copies the streams; answers with where the view lies. `viewed` is called before any row. */
@@ -94,227 +86,169 @@ export class Snapshot {
       plan.say('waiting for a consistent view');
       const streams = lanes.map((lane) => lane.stream);
       this.tables = await tablesNamed(plan.sql, streams);
-      const view = await consistentView({
-        ...plan,
-        streams,
-        cancelled: () => this.cancelled,
-      });
+      const view = await consistentView({ ...plan, streams, cancelled: () => this.cancelled });
       this.view = view;
       viewed(view);
       this.position = plan.position ?? view.place;
-      this.reader = new RowQuery(view.connection);
-      if (this.cancelled) this.reader.destroy();
-      // The next transaction begins at the view's place itself: its changes must be newer than the copy.
-      plan.writer.beginTransaction(view.place - 1n, 0, Date.now() * 1000, true);
-      for (const lane of lanes) {
-        this.refuseBrokenSession();
-        await this.copyOrStop(lane);
-      }
+      this.readers = view.connections.map((connection) => ({
+        rows: new RowQuery(connection),
+        writer: this.newWriter(view),
+      }));
+      if (this.cancelled) this.cancel();
+      this.waiting = [...lanes];
+      this.transactionStarted = Date.now();
+      await Promise.race([this.copyAll(), this.over.promise]);
       return view;
     } finally {
       plan.say(undefined);
-      this.reader?.destroy();
+      for (const { rows } of this.readers) rows.destroy();
     }
   }
 
-  /** A row that could not be read took the session along: the other tables need a view of their own. */
-  private refuseBrokenSession(): void {
-    if (this.reader?.usable === true) return;
-    throw new PipelineError('SRC_CONNECTION_LOST', 'the other tables are copied in a new session');
+  /** The next transaction begins at the view's place itself: its changes must be newer than the copy. */
+  private newWriter(view: ConsistentView): EventWriter {
+    const { outbox, open, state } = this.plan;
+    const writer = new EventWriter(outbox, open.maxRecordBytes, state.epoch);
+    writer.beginTransaction(view.place - 1n, 0, Date.now() * 1000, true);
+    return writer;
   }
 
   /** Gives up; what was not committed is never seen. */
   cancel(): void {
     this.cancelled = true;
-    this.reader?.destroy();
+    for (const { rows } of this.readers) rows.destroy();
   }
 
-  private async copyOrStop(lane: StreamLane): Promise<void> {
-    try {
-      await this.copyTable(lane);
-    } catch (error) {
-      const failure = toPipelineError(error);
-      if (!stopsStreamOnly(failure) && failure.code !== 'SRC_PRIVILEGE') throw failure;
-      await this.giveUp(lane, failure);
+  private async copyAll(): Promise<void> {
+    await Promise.all(this.readers.map((reader) => this.copyShared(reader)));
+    for (const lane of this.alone) {
+      const reader = this.readers[0] as CopyReader;
+      await this.orStop(reader, lane, async () => {
+        const copy = await this.openTable(reader, lane);
+        this.open.add(copy);
+        await this.copyPieces(reader, copy);
+      });
     }
   }
 
-  /** What was written of the table is in the open Kafka transaction, which ends as a partial copy. */
-  private async giveUp(lane: StreamLane, failure: PipelineError): Promise<void> {
-    const { plan } = this;
-    plan.writer.rollback();
-    const { from } = this.mark(false);
-    plan.state.setMark(lane.label, { from, done: false, partial: true });
-    plan.state.stop(lane.label, failure, placeText(this.position));
+  /** All readers are at one table until it is taken; then the first that is free begins the next. */
+  private async copyShared(reader: CopyReader): Promise<void> {
+    for (;;) {
+      for (const copy of this.open) {
+        await this.orStop(reader, copy.lane, () => this.copyPieces(reader, copy));
+      }
+      if (this.opening !== null) {
+        await this.opening;
+        continue;
+      }
+      const lane = this.waiting.shift();
+      if (lane === undefined) return;
+      this.opening = this.orStop(reader, lane, () => this.openShared(reader, lane));
+      try {
+        await this.opening;
+      } finally {
+        this.opening = null;
+      }
+    }
+  }
+
+  private async openShared(reader: CopyReader, lane: StreamLane): Promise<void> {
+    const copy = await this.openTable(reader, lane);
+    if (!copy.progress.isOrdered) {
+      this.alone.push(lane);
+      return;
+    }
+    this.open.add(copy);
+    if (copy.progress.isDone) await this.finish(copy);
+  }
+
+  private async copyPieces(reader: CopyReader, copy: TableCopy): Promise<void> {
+    const isShared = this.readers.length > 1;
+    for (;;) {
+      const piece = await copy.nextPiece(reader, isShared);
+      if (piece === null) return;
+      await copy.read(reader, piece, () => this.afterChunk(copy));
+      if (copy.progress.isDone) return this.finish(copy);
+    }
+  }
+
+  private async finish(copy: TableCopy): Promise<void> {
+    if (copy.lane.stopped) return;
+    await refuseChanged(this.plan, this.tables, copy);
+    copy.isWhole = true;
+    this.plan.state.setPhase(copy.lane.label, 'streaming');
     await this.commit();
+  }
+
+  /** A failure that concerns one stream only takes the session along: the others need a view of their
+   * own. What was written of the table is in the open Kafka transaction, which ends as a partial copy. */
+  private async orStop(
+    reader: CopyReader,
+    lane: StreamLane,
+    work: () => Promise<void>,
+  ): Promise<void> {
+    const { plan } = this;
+    try {
+      return await work();
+    } catch (error) {
+      const failure = toPipelineError(error);
+      if (!stopsStreamOnly(failure) && failure.code !== 'SRC_PRIVILEGE') throw failure;
+      this.stop(reader, lane, failure);
+      await this.commit();
+    }
+    if (reader.rows.usable) return;
+    if (plan.state.uncopied.length === 0) return this.over.resolve();
+    throw new PipelineError('SRC_CONNECTION_LOST', 'the other tables are copied in a new session');
+  }
+
+  private stop({ writer }: CopyReader, lane: StreamLane, failure: PipelineError): void {
+    const { state } = this.plan;
+    writer.rollback();
+    for (const copy of this.open) if (copy.lane === lane) this.open.delete(copy);
+    state.setMark(lane.label, { ...this.mark(false), partial: true });
+    state.stop(lane.label, failure, placeText(this.position));
   }
 
   private mark(done: boolean): StreamMark {
     return { from: placeText((this.view as ConsistentView).place), done };
   }
 
-  private async copyTable(lane: StreamLane): Promise<void> {
-    const { plan } = this;
-    const table = (await tablesNamed(plan.sql, [lane.stream])).get(lane.label);
-    if (table === undefined) throw streamGone(lane.label);
-    if (!isTransactional(table)) {
-      throw logIncomplete(
-        lane.label,
-        `engine ${table.engine} has no transactions; run: ALTER TABLE ${quoteIdentifier(lane.stream.namespace)}.${quoteIdentifier(lane.stream.name)} ENGINE = InnoDB`,
-      );
-    }
-    const { codec, ids, plans } = await compileTextShape(table, plan.open.registerSchema);
-    plan.state.setPhase(lane.label, 'snapshot', table.rowsEstimate);
-    const progress = new CopyProgress(table, codec, ids, plan.state.mark(lane.label));
-    this.begin(lane, codec, progress);
-    const mark = {
-      key: table.key,
-      ids,
-      ...this.shapesOf(lane, table, progress),
-    };
-    const before = new Map((this.view as ConsistentView).touched.get(lane.label));
-    await this.copyRows(lane, { codec, plans, progress, mark, before });
-    await this.refuseChanged(lane, table);
-    if (this.committing !== null) await this.committing;
-    plan.state.setMark(lane.label, {
-      ...this.mark(true),
-      ...mark,
-      ...progress.doneMark(),
-    });
-    plan.state.setPhase(lane.label, 'streaming');
-    await this.commit();
-  }
-
-  /** What the log will not say of the table, from the view's place on. */
-  private shapesOf(
-    lane: StreamLane,
-    table: TableFacts,
-    { resumed }: CopyProgress,
-  ): Pick<StreamMark, 'shapes'> {
-    const { plan, view } = this;
-    if (plan.namesColumns) return {};
-    const known = resumed ? plan.state.mark(lane.label)?.shapes : undefined;
-    if (known !== undefined) return { shapes: known };
-    return {
-      shapes: [shapeOfTable(table, placeText((view as ConsistentView).place))],
-    };
-  }
-
-  /** Since its first row was read the view keeps the table from being changed: as it is now, it was then.
-   * As it was before the view, it was at the view's place. */
-  private async refuseChanged(lane: StreamLane, table: TableFacts): Promise<void> {
-    if (this.plan.namesColumns) return;
-    const shape = (facts: TableFacts | undefined): string =>
-      JSON.stringify([facts?.columns, facts?.key]);
-    const after = (await tablesNamed(this.plan.sql, [lane.stream])).get(lane.label);
-    const before = this.tables.get(lane.label);
-    if (shape(before) === shape(table) && shape(after) === shape(table)) return;
-    throw new PipelineError(
-      'SRC_CONNECTION_LOST',
-      `table ${lane.label} was changed while its copy began; it is copied again`,
-    );
+  private async openTable(reader: CopyReader, lane: StreamLane): Promise<TableCopy> {
+    const copy = await copyOf(this.plan, this.view as ConsistentView, lane);
+    await copy.begin(this.ask);
+    if (copy.progress.isOrdered || this.alone.includes(lane)) this.begin(reader, copy);
+    return copy;
   }
 
   /** What an earlier copy left is emptied first, unless this one goes on from it. */
-  private begin(lane: StreamLane, codec: RowCodec, progress: CopyProgress): void {
+  private begin({ writer }: CopyReader, copy: TableCopy): void {
     const { plan } = this;
+    const { lane, progress, parts } = copy;
     const { resumed, rowsBefore } = progress;
     const before = plan.state.mark(lane.label);
     const left = before === undefined ? plan.state.epoch > 1 : true;
-    this.transactionStarted = Date.now();
+    plan.state.setPhase(lane.label, 'snapshot', parts.table.rowsEstimate);
     if (resumed) {
       plan.say(`copying ${lane.label}, from its row ${rowsBefore + 1}`);
       plan.state.countRow(lane.label, rowsBefore);
       // Where nothing was written since, the truncate that may have begun the copy lies at this place.
-      plan.writer.seq = progress.isSamePlace((this.view as ConsistentView).place) ? 1 : 0;
+      copy.seq = progress.isSamePlace ? 1 : 0;
       return;
     }
     plan.say(left ? `copying ${lane.label} once more` : `copying ${lane.label}`);
-    if (left) plan.writer.truncate(lane, codec);
+    if (!left) return;
+    writer.truncate(lane, parts.codec);
+    copy.seq = 1;
   }
 
-  private async copyRows(lane: StreamLane, copy: Copy): Promise<void> {
+  private afterChunk({ lane, progress }: TableCopy): Promise<void> | null {
     const { plan } = this;
-    const { codec, plans, progress, before } = copy;
-    let rows = 0;
-    await (this.reader as RowQuery).run(progress.select, progress.cells, {
-      row: (bytes, spans, length) => {
-        forgetNoDays(plans, bytes, spans);
-        rows++;
-        progress.wrote(bytes, spans, length);
-        if (before.size > 0 && this.writeBefore(lane, before, codec, bytes, spans, length)) return;
-        plan.writer.change(lane, codec, OP_READ, bytes, null, spans, 0, length);
-        plan.writer.settle();
-      },
-      chunkDone: () => {
-        plan.state.countRow(lane.label, rows);
-        rows = 0;
-        plan.writer.tick();
-        return this.afterChunk(lane, copy);
-      },
-    });
-    this.writeGone(lane, copy, () => true);
-  }
-
-  /** Rows that the view does not show, for they were removed while it was started, belong to the copy
-   * all the same: the log tells that they are gone. */
-  private writeGone(
-    lane: StreamLane,
-    { before, progress }: Copy,
-    isPassed: (key: string) => boolean,
-  ): void {
-    for (const [key, image] of before) {
-      if (!isPassed(key)) continue;
-      before.delete(key);
-      if (!progress.isEarlier(key)) this.writeImage(lane, image);
-    }
-  }
-
-  /** A row that was changed while the view was started is written as it was before, so that the log's
-   * changes follow on it; answers whether this is one. */
-  private writeBefore(
-    lane: StreamLane,
-    before: RowsBefore,
-    codec: RowCodec,
-    bytes: Buffer,
-    spans: Int32Array,
-    length: number,
-  ): boolean {
-    const key = this.keyText.of(codec, bytes, spans, length);
-    const image = before.get(key);
-    if (image === undefined) return false;
-    before.delete(key);
-    this.writeImage(lane, image);
-    return true;
-  }
-
-  private writeImage(lane: StreamLane, image: RowImage | null): void {
-    if (image === null) return;
-    const { codec, bytes, spans } = image;
-    this.plan.writer.change(lane, codec, OP_READ, bytes, null, spans, 0, bytes.length);
-    this.plan.writer.settle();
-  }
-
-  private afterChunk(lane: StreamLane, copy: Copy): Promise<void> | null {
-    const { plan } = this;
-    const { progress, mark } = copy;
     if (this.committing !== null) return this.committing;
     const late = Date.now() - this.transactionStarted > plan.open.maxTransactionMs * COMMIT_SHARE;
-    if (progress.chunkIsFull || (late && progress.canResume)) {
-      const { place } = this.view as ConsistentView;
-      this.writeGone(lane, copy, (key) => progress.isPassed(key));
-      plan.state.setMark(lane.label, {
-        ...this.mark(false),
-        ...mark,
-        ...progress.chunkMark(place),
-      });
-      return this.commit();
-    }
-    if (late) {
-      plan.state.setMark(lane.label, { ...this.mark(false), partial: true });
+    if (late && !progress.isOrdered) {
       plan.say(`copying ${lane.label}; a restart would begin it once more`);
-      return this.commit();
     }
+    if (late || progress.chunkIsFull) return this.commit();
     plan.outbox.seal('unfinished', false);
     plan.wake();
     return plan.outbox.isFull() ? this.drained() : null;
@@ -327,13 +261,63 @@ export class Snapshot {
 
   /** Ends the Kafka transaction with the position, and waits until `next` has handed it over. */
   private async commit(): Promise<void> {
+    while (this.committing !== null) await this.committing;
+    this.committing = this.commitAll();
+    try {
+      await this.committing;
+    } finally {
+      this.committing = null;
+    }
+  }
+
+  /** What all readers have written by now is sealed, together with how far they are. */
+  private async commitAll(): Promise<void> {
     const { plan } = this;
+    await this.writeGone();
+    for (const copy of this.open) this.setMark(copy);
     const { chunk } = plan;
     plan.outbox.seal({ position: this.position, committedAtMs: 0, chunk }, true);
-    this.committing = plan.taken();
+    const taken = plan.taken();
     plan.wake();
-    await this.committing;
-    this.committing = null;
+    await taken;
     this.transactionStarted = Date.now();
+  }
+
+  /** Of all tables under way. Other readers may write while the server is asked, each once: then they wait
+   * for the commit. */
+  private async writeGone(): Promise<void> {
+    const written = (): string => [...this.open].map(({ progress }) => progress.rowsDone).join();
+    for (;;) {
+      const before = written();
+      const gone: [TableCopy, readonly string[]][] = [];
+      for (const copy of this.open) gone.push([copy, await copy.gone(this.ask)]);
+      if (before !== written()) continue;
+      for (const [copy, keys] of gone) this.writeGoneOf(copy, keys);
+      return;
+    }
+  }
+
+  private writeGoneOf(copy: TableCopy, keys: readonly string[]): void {
+    const reader = this.readers[0] as CopyReader;
+    try {
+      copy.writeGone(reader.writer, keys);
+    } catch (error) {
+      const failure = toPipelineError(error);
+      if (!stopsStreamOnly(failure)) throw failure;
+      this.stop(reader, copy.lane, failure);
+    }
+  }
+
+  private setMark(copy: TableCopy): void {
+    const { plan } = this;
+    const { lane, progress, parts } = copy;
+    if (copy.isWhole) {
+      plan.state.setMark(lane.label, { ...this.mark(true), ...parts.mark, ...progress.doneMark() });
+      this.open.delete(copy);
+    } else if (progress.isOrdered) {
+      const chunk = progress.chunkMark();
+      if (chunk === null) return;
+      plan.state.setMark(lane.label, { ...this.mark(false), ...parts.mark, ...chunk });
+    } else plan.state.setMark(lane.label, { ...this.mark(false), partial: true });
   }
 }

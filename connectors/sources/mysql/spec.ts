@@ -1,5 +1,11 @@
 import type { ConnectorSpec } from '../../spi/connector.ts';
-import { DEFAULT_OVERLAP_SECONDS, SSL_MODES, type SslMode } from './config.ts';
+import {
+  DEFAULT_CONCURRENCY,
+  DEFAULT_OVERLAP_SECONDS,
+  MAX_CONCURRENCY,
+  SSL_MODES,
+  type SslMode,
+} from './config.ts';
 
 const secret = (title: string, order: number) => ({
   type: 'string',
@@ -82,6 +88,15 @@ export const spec: ConnectorSpec = {
             },
           },
         ],
+      },
+      concurrency: {
+        type: 'integer',
+        title: 'Concurrency',
+        description: 'Sessions that read tables at once in the first copy.',
+        minimum: 1,
+        maximum: MAX_CONCURRENCY,
+        default: DEFAULT_CONCURRENCY,
+        order: 7,
       },
     },
   },

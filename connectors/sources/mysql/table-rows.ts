@@ -2,13 +2,18 @@ import { toPipelineError } from '../../../core/errors/pipeline-error.ts';
 import type { PipelineError } from '../../../core/errors/pipeline-error.ts';
 import { OP_UPDATE } from '../../../schemas/envelope/change-decoder.ts';
 import { stopsStreamOnly, type ChangeWriter, type StreamLane } from '../../capture/event-writer.ts';
+import type { RowCodec } from '../../capture/row-codec.ts';
 import { uncompress } from './binlog-events.ts';
+import type { CopiedParts } from './copied-parts.ts';
 import { protocolError } from './errors.ts';
+import type { Ask } from './key-ranks.ts';
 import { RowEvents, type LoggedRows } from './row-events.ts';
 import type { RowFormat } from './row-formats.ts';
 import { readImages } from './row-images.ts';
 import type { KnownTable, Tables } from './tables.ts';
 import type { TransactionReplay } from './transaction-replay.ts';
+
+export type AskFirst = (question: (ask: Ask) => Promise<void>) => void;
 
 export interface TableRowsOptions {
   readonly tables: Tables;
@@ -16,6 +21,8 @@ export interface TableRowsOptions {
   readonly replay: TransactionReplay;
   /** Makes a new shape of a table ready; the session is held until it is done. */
   readonly compile: (table: KnownTable) => void;
+  /** Asks the server something that the events behind must wait for; the session is held until then. */
+  readonly ask: AskFirst;
   readonly stop: (lane: StreamLane, error: PipelineError) => void;
 }
 
@@ -49,10 +56,40 @@ export class TableRows {
     if (due === 'none') return;
     try {
       const parts = due === 'all' ? null : due;
-      this.changes(format, table, { lane, parts }, bytes, body, end);
+      if (parts !== null && table.codec !== null && parts.asksFor(table.codec)) {
+        this.changesOnceAsked(format, table, { lane, parts }, bytes.subarray(body, end));
+      } else this.changes(format, table, { lane, parts }, bytes, body, end);
     } catch (error) {
       this.refused(lane, error);
     }
+  }
+
+  /** Where only the server knows how keys lie, it is asked about all those of the event first. */
+  private changesOnceAsked(
+    format: RowFormat,
+    table: KnownTable,
+    { lane, parts }: { readonly lane: StreamLane; readonly parts: CopiedParts },
+    event: Buffer,
+  ): void {
+    const { writer, ask } = this.options;
+    const codec = table.codec as RowCodec;
+    const bytes = Buffer.from(event);
+    const { seq } = writer;
+    const keys: Buffer[] = [];
+    const isDue: CopiedParts['isDue'] = (...row) => {
+      keys.push(parts.keyOf(...row));
+      return false;
+    };
+    this.changes(format, table, { lane, parts: { isDue } }, bytes, 0, bytes.length);
+    writer.seq = seq;
+    ask(async (asked) => {
+      await parts.learn(codec, asked, keys);
+      try {
+        this.changes(format, table, { lane, parts }, bytes, 0, bytes.length);
+      } catch (error) {
+        this.refused(lane, error);
+      }
+    });
   }
 
   private changes(

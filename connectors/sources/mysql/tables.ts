@@ -37,7 +37,8 @@ export class Tables {
     for (const lane of state.lanes) {
       const mark = state.mark(lane.label);
       if (mark !== undefined) this.copiedUpTo.set(lane, placeOfText(mark.from));
-      if (mark?.parts !== undefined) this.copiedInParts.set(lane, new CopiedParts(mark.parts));
+      if (mark?.parts === undefined) continue;
+      this.copiedInParts.set(lane, new CopiedParts(mark.parts, mark.order ?? []));
     }
   }
 
