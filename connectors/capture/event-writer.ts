@@ -66,6 +66,9 @@ export class EventWriter {
   private readonly key = new AvroWriter(1024);
   /** ts_ms, ts_us, txId, lsn: the same for a transaction's events. */
   private readonly origin = new AvroWriter(64);
+  /** Behind what says the stream, the whole block as the event before had it: mostly this one's too. */
+  private readonly block = new AvroWriter(256);
+  private blockPrefix: Buffer | null = null;
   private readonly now = new AvroWriter(16);
   private snapshot = false;
   /** Records of the message at hand, whose entries in the next three lists are valid. */
@@ -97,6 +100,7 @@ export class EventWriter {
     origin.writeLong(tsUs);
     origin.writeLong(xid);
     origin.writeLongHalves(Number(lsn >> 32n) | 0, Number(lsn & 0xffffffffn));
+    this.blockPrefix = null;
   }
 
   /** One change with its images; `room` is the length of the message they came in. */
@@ -225,13 +229,22 @@ export class EventWriter {
   }
 
   private source(out: AvroWriter, prefix: Buffer, op: number): void {
-    out.copyRaw(prefix, 0, prefix.length);
-    out.copyRaw(this.origin.bytes, 0, this.origin.pos);
+    if (prefix !== this.blockPrefix) this.prepareBlock(prefix);
+    out.copyRaw(this.block.bytes, 0, this.block.pos);
     out.writeInt(this.seq);
     out.writeInt(this.epoch);
     out.writeByte(2);
     out.writeByte(op);
     out.copyRaw(this.now.bytes, 0, this.now.pos);
+  }
+
+  private prepareBlock(prefix: Buffer): void {
+    const { block, origin } = this;
+    block.pos = 0;
+    block.ensure(prefix.length + origin.pos);
+    block.copyRaw(prefix, 0, prefix.length);
+    block.copyRaw(origin.bytes, 0, origin.pos);
+    this.blockPrefix = prefix;
   }
 
   private refuseOversized(lane: StreamLane, length: number): void {

@@ -64,7 +64,7 @@ export class Outbox<Mark> {
   arenaOf(slot: PartitionSlot): RecordArena {
     let { arena } = slot;
     if (arena === null) {
-      arena = this.fromPool() ?? new RecordArena(16 * 1024);
+      arena = this.emptyArena();
       slot.arena = arena;
       this.open.push(slot);
     }
@@ -80,9 +80,10 @@ export class Outbox<Mark> {
     this.bytes += bytes;
   }
 
-  private fromPool(): RecordArena | undefined {
+  private emptyArena(): RecordArena {
     const arena = this.pool.pop();
-    this.pooledBytes -= arena?.out.bytes.length ?? 0;
+    if (arena === undefined) return new RecordArena(16 * 1024);
+    this.pooledBytes -= arena.out.bytes.length;
     return arena;
   }
 
@@ -146,8 +147,9 @@ export class Outbox<Mark> {
     const arena = slot.arena as RecordArena;
     const sealed = slot.stamp === this.stamp ? slot.cut : arena.count;
     if (sealed === 0 && arena.count > 0) return null;
-    slot.arena = sealed < arena.count ? arena.splitAt(sealed) : null;
+    slot.arena = sealed < arena.count ? this.emptyArena() : null;
     if (slot.arena === null) slot.stamp = -1;
+    else arena.splitInto(slot.arena, sealed);
     slot.cut = 0;
     return arena.count > 0 ? arena : null;
   }

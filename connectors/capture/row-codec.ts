@@ -93,16 +93,12 @@ export class RowCodec {
     for (const column of this.keyColumns) {
       // A key cell that was not sent again is what it was.
       if ((b[column * 2] as number) < 0) continue;
-      const same =
-        (a[column * 2] as number) >= 0 &&
-        src.compare(
-          src,
-          b[column * 2] as number,
-          b[column * 2 + 1] as number,
-          a[column * 2] as number,
-          a[column * 2 + 1] as number,
-        ) === 0;
-      if (!same) return true;
+      const start = a[column * 2] as number;
+      if (start < 0) return true;
+      const other = b[column * 2] as number;
+      const length = (a[column * 2 + 1] as number) - start;
+      if ((b[column * 2 + 1] as number) - other !== length) return true;
+      if (!sameRun(src, start, other, length)) return true;
     }
     return false;
   }
@@ -116,6 +112,12 @@ export class RowCodec {
       spans[column * 2 + 1] = old[column * 2 + 1] as number;
     }
   }
+}
+
+/** Keys are short: a loop costs less than a call into the engine. */
+function sameRun(src: Buffer, a: number, b: number, length: number): boolean {
+  for (let i = 0; i < length; i++) if (src[a + i] !== src[b + i]) return false;
+  return true;
 }
 
 export function wireHeader(id: number): Buffer {

@@ -88,6 +88,13 @@ export class AvroWriter {
     this.copyRaw(source, start, end);
   }
 
+  /** As `writeBytes`, of a whole array. */
+  writeAll(source: Uint8Array): void {
+    this.writeInt(source.length);
+    this.bytes.set(source, this.pos);
+    this.pos += source.length;
+  }
+
   /** Raw bytes without a length. Short runs are copied by hand: a call into the engine costs more. */
   copyRaw(source: Uint8Array, start: number, end: number): void {
     const { bytes } = this;

@@ -44,10 +44,10 @@ export class RecordArena {
     this.truncate(0);
   }
 
-  /** Moves the records from `count` on into a new arena, which it returns. */
-  splitAt(count: number): RecordArena {
+  /** Moves the records from `count` on into an empty arena. */
+  splitInto(tail: RecordArena, count: number): void {
     const from = count === 0 ? 0 : (this.valueEnds[count - 1] as number);
-    const tail = new RecordArena(Math.max(1024, this.byteLength - from));
+    tail.out.ensure(this.byteLength - from);
     tail.out.copyRaw(this.out.bytes, from, this.byteLength);
     for (let i = count; i < this.count; i++) {
       if (tail.count === tail.keyEnds.length) tail.growBounds();
@@ -55,7 +55,6 @@ export class RecordArena {
       tail.valueEnds[tail.count++] = (this.valueEnds[i] as number) - from;
     }
     this.truncate(count);
-    return tail;
   }
 
   private growBounds(): void {

@@ -98,9 +98,22 @@ function uuidText(bytes: Uint8Array): string {
   ].join('-');
 }
 
+const lastUuid = Buffer.alloc(16);
+let lastUuidText = uuidText(lastUuid);
+
+/** Most transactions come from where the one before came from: its text is made once. */
+function uuidAt(bytes: Buffer, pos: number): string {
+  if (lastUuid.compare(bytes, pos, pos + 16) !== 0) {
+    bytes.copy(lastUuid, 0, pos, pos + 16);
+    lastUuidText = uuidText(lastUuid);
+  }
+  return lastUuidText;
+}
+
 const COMMIT_TIME_AT = 42;
 const COMMIT_TIME_BYTES = 7;
-const MICROS_MASK = (1n << 55n) - 1n;
+/** Of the 55 bits of microseconds those above the lower 32. */
+const HIGH_MASK = 0x7fffff;
 const ORIGINAL_FOLLOWS = 0x80;
 
 /** When the transaction was committed where it came from: on a replica the server's own commit time
@@ -111,16 +124,15 @@ function commitTime(bytes: Buffer, pos: number, end: number, header: EventHeader
   if (((bytes[at + 6] as number) & ORIGINAL_FOLLOWS) !== 0 && at + 2 * COMMIT_TIME_BYTES <= end) {
     at += COMMIT_TIME_BYTES;
   }
-  const low = BigInt(bytes.readUInt32LE(at));
-  const high = BigInt(bytes.readUIntLE(at + 4, 3));
-  return Number(((high << 32n) | low) & MICROS_MASK);
+  const high = bytes.readUIntLE(at + 4, 3) & HIGH_MASK;
+  return high * 0x100000000 + bytes.readUInt32LE(at);
 }
 
 export function readGtid(bytes: Buffer, pos: number, end: number, header: EventHeader): GtidMark {
   const commitUs = commitTime(bytes, pos, end, header);
   const anonymous = header.type === ANONYMOUS_GTID;
   return {
-    source: anonymous ? '' : uuidText(bytes.subarray(pos + 1, pos + 17)),
+    source: anonymous ? '' : uuidAt(bytes, pos + 1),
     number: anonymous ? 0n : bytes.readBigInt64LE(pos + 17),
     server: header.serverId,
     commitUs,

@@ -6,6 +6,7 @@ import { PipelineError, toPipelineError } from '../../../core/errors/pipeline-er
 import { classify, classifyDump } from './errors.ts';
 import { errorOf, PacketReader, sendCommand, type Packet } from './packets.ts';
 import { query, takeSocket } from './session.ts';
+import { readInto } from './session-socket.ts';
 
 const COM_BINLOG_DUMP = 0x12;
 const COM_REGISTER_REPLICA = 0x15;
@@ -68,9 +69,8 @@ export class BinlogSession {
     );
     const socket = takeSocket(this.connection);
     this.socket = socket;
-    socket.on('data', (chunk: Buffer) => {
+    readInto(socket, this.packets, () => {
       this.lastHeard = Date.now();
-      this.packets.push(chunk);
       this.pump();
     });
     const lost = (): void =>

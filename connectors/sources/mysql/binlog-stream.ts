@@ -159,7 +159,7 @@ export class BinlogStream {
     this.begun = mariadb && !gtid.standalone;
     this.undecided = gtid.prepared;
     this.start = this.place.start;
-    replay.begins(this.start, gtid, gtidText(gtid, mariadb));
+    replay.begins(this.start, gtid, replay.comparesIds ? gtidText(gtid, mariadb) : '');
     if (replay.delivered) return;
     this.committedAtMs = Math.floor(gtid.commitUs / 1000);
     writer.beginTransaction(this.start, Number(gtid.number), gtid.commitUs);
@@ -168,10 +168,13 @@ export class BinlogStream {
 
   private statement(event: binlog.QueryEvent): void {
     const { text } = event;
+    if (text === 'BEGIN') {
+      this.begun = true;
+      return;
+    }
     const decision = xaDecision(text);
     if (decision !== null) return this.decided(decision.xid, decision.commits);
-    if (text === 'BEGIN') this.begun = true;
-    else if (text === 'COMMIT') this.commit();
+    if (text === 'COMMIT') this.commit();
     else if (text === 'ROLLBACK') {
       this.options.outbox.discardUnsealed();
       this.commit();
@@ -189,14 +192,10 @@ export class BinlogStream {
 
   private commit(): void {
     if (!this.inTransaction) return;
-    const { replay, state, mariadb } = this.options;
+    const { replay, state } = this.options;
     this.inTransaction = false;
     const gtid = this.gtid as binlog.GtidMark;
-    state.anchor = {
-      place: placeText(this.start),
-      gtid: gtidText(gtid, mariadb),
-      commitUs: gtid.commitUs,
-    };
+    state.passed(this.start, gtid);
     if (replay.delivered) return;
     replay.ends();
     state.gtids.add(gtid);

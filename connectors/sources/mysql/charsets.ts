@@ -125,10 +125,11 @@ export class Charsets {
         name,
         decode: (text) => text.toString('utf8'),
         encode: (out, src, start, end) => {
-          if (!isShortAscii(src, start, end) && !isUtf8(src.subarray(start, end))) {
-            throw badValue('text in UTF-8');
-          }
-          out.writeBytes(src, start, end);
+          if (isShortAscii(src, start, end)) return out.writeBytes(src, start, end);
+          // One view of the cell for the look at it and for the copy.
+          const cell = src.subarray(start, end);
+          if (!isUtf8(cell)) throw badValue('text in UTF-8');
+          out.writeAll(cell);
         },
       };
     }

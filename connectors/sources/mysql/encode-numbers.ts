@@ -46,63 +46,79 @@ export function decimalBytes(precision: number, scale: number): number {
 export function putDigits(into: Buffer, at: number, value: number, digits: number): void {
   let rest = value;
   for (let i = at + digits - 1; i >= at; i--) {
-    const tens = Math.floor(rest / 10);
+    // Up to nine digits: an integer division, which one on floats with rounding is not.
+    const tens = (rest / 10) | 0;
     into[i] = ZERO + rest - tens * 10;
     rest = tens;
   }
 }
 
-/** Groups of nine digits in four bytes, big-endian, the first bit inverted, all bits when negative.
- * Fills `into` with `precision` digits; true when the number is negative. */
-function decimalDigits(
-  src: Buffer,
-  start: number,
-  precision: number,
-  scale: number,
-  into: Buffer,
-): boolean {
-  const negative = ((src[start] as number) & 0x80) === 0;
-  const invert = negative ? 0xff : 0;
+/** One group of digits of a stored decimal: up to nine in up to four bytes. */
+interface DigitGroup {
+  readonly digits: number;
+  readonly bytes: number;
+}
+
+/** The odd group comes first before the point and last behind it. */
+function digitGroups(precision: number, scale: number): readonly DigitGroup[] {
   const whole = precision - scale;
-  let pos = start;
-  let flip = 0x80;
-  for (let at = 0; at < precision;) {
-    // The odd group comes first before the point and last behind it.
-    const odd = at < whole ? (whole - at) % 9 : Math.min(9, precision - at);
-    const digits = odd === 0 ? 9 : odd;
-    let value = 0;
-    for (let i = DIGITS_BYTES[digits] as number; i > 0; i--) {
-      value = value * 256 + ((src[pos++] as number) ^ invert ^ flip);
-      flip = 0;
-    }
-    putDigits(into, at, value, digits);
-    at += digits;
-  }
-  return negative;
+  const before = [whole % 9, ...Array<number>(Math.floor(whole / 9)).fill(9)];
+  const behind = [...Array<number>(Math.floor(scale / 9)).fill(9), scale % 9];
+  return [...before, ...behind]
+    .filter((digits) => digits > 0)
+    .map((digits) => ({ digits, bytes: DIGITS_BYTES[digits] as number }));
 }
 
-/** How many zeros stand before the point and say nothing: one digit is kept there. */
-function leadingZeros(digits: Buffer, whole: number): number {
-  let zeros = 0;
-  while (zeros + 1 < whole && digits[zeros] === ZERO) zeros++;
-  return zeros;
+/** A group's value: big-endian, all bits inverted when the number is negative. */
+function groupAt(src: Buffer, pos: number, bytes: number, invert: number): number {
+  let value = 0;
+  for (let i = pos; i < pos + bytes; i++) value = (value << 8) | ((src[i] as number) ^ invert);
+  return value;
 }
 
+function digitsOf(value: number): number {
+  let digits = 1;
+  for (let rest = value; rest > 9; rest = (rest / 10) | 0) digits++;
+  return digits;
+}
+
+/** Groups of nine digits in four bytes, the number's first bit inverted as its sign. Written from
+ * the first digit that is not zero, with one digit before the point at least. */
 export function encodeDecimal(precision: number, scale: number): CellEncoder {
+  const groups = digitGroups(precision, scale);
+  const values = new Int32Array(groups.length);
   const whole = precision - scale;
-  const digits = Buffer.alloc(precision);
+  const groupsBefore = Math.ceil(whole / 9);
+  const behind = scale > 0 ? scale + 1 : 0;
   return (out, src, start) => {
-    const negative = decimalDigits(src, start, precision, scale, digits);
-    const from = leadingZeros(digits, whole);
-    const length = (negative ? 1 : 0) + Math.max(1, whole - from) + (scale > 0 ? scale + 1 : 0);
+    const negative = ((src[start] as number) & 0x80) === 0;
+    let pos = start;
+    let first = -1;
+    let digitsBefore = 0;
+    for (let i = 0; i < groups.length; i++) {
+      const { bytes, digits } = groups[i] as DigitGroup;
+      let value = groupAt(src, pos, bytes, negative ? 0xff : 0);
+      if (i === 0) value ^= 0x80 << (8 * (bytes - 1));
+      pos += bytes;
+      values[i] = value;
+      if (i >= groupsBefore) continue;
+      if (first >= 0) digitsBefore += digits;
+      else if (value !== 0 || i === groupsBefore - 1) {
+        first = i;
+        digitsBefore = digitsOf(value);
+      }
+    }
+    const length = (negative ? 1 : 0) + Math.max(1, digitsBefore) + behind;
     out.ensure(length + 5);
     out.writeInt(length);
     if (negative) out.writeByte(MINUS);
     if (whole === 0) out.writeByte(ZERO);
-    out.copyRaw(digits, from, whole);
-    if (scale === 0) return;
-    out.writeByte(POINT);
-    out.copyRaw(digits, whole, precision);
+    for (let i = Math.max(0, first); i < groups.length; i++) {
+      if (i === groupsBefore) out.writeByte(POINT);
+      const digits = i === first ? digitsOf(values[i] as number) : (groups[i] as DigitGroup).digits;
+      putDigits(out.bytes, out.pos, values[i] as number, digits);
+      out.pos += digits;
+    }
   };
 }
 

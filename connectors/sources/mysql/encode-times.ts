@@ -18,12 +18,12 @@ function isNoDay(year: number, month: number, day: number): boolean {
 }
 
 function daysFromCivil(year: number, month: number, day: number): number {
+  // Years are 1 to 9999, so that nothing here is below zero and integer divisions will do.
   const y = month <= 2 ? year - 1 : year;
-  const era = Math.floor(y / 400);
+  const era = (y / 400) | 0;
   const yearOfEra = y - era * 400;
-  const dayOfYear = Math.floor((153 * (month + (month > 2 ? -3 : 9)) + 2) / 5) + day - 1;
-  const dayOfEra =
-    yearOfEra * 365 + Math.floor(yearOfEra / 4) - Math.floor(yearOfEra / 100) + dayOfYear;
+  const dayOfYear = (((153 * (month + (month > 2 ? -3 : 9)) + 2) / 5) | 0) + day - 1;
+  const dayOfEra = yearOfEra * 365 + ((yearOfEra / 4) | 0) - ((yearOfEra / 100) | 0) + dayOfYear;
   return era * 146097 + dayOfEra - 719468;
 }
 
@@ -41,10 +41,28 @@ export const isNoDayText: NoDayTest = (src, start) =>
     digitsAt(src, start + 8, start + 10),
   );
 
+/** A packed DATETIME is a sign that is always set, 17 bits of year * 13 + month, 5 of the day, 5 of the
+ * hour, 6 of the minute, 6 of the second. Read in two parts of 32 bits: 40 are slower to take apart. */
+function packedDay(src: Buffer, start: number): number {
+  return (
+    (((src[start] as number) & 0x7f) << 15) |
+    ((src[start + 1] as number) << 7) |
+    ((src[start + 2] as number) >> 1)
+  );
+}
+
+function packedClock(src: Buffer, start: number): number {
+  return (
+    (((src[start + 2] as number) & 1) << 16) |
+    ((src[start + 3] as number) << 8) |
+    (src[start + 4] as number)
+  );
+}
+
 export const isNoDayDatetime: NoDayTest = (src, start) => {
-  const days = Math.floor((src.readUIntBE(start, 5) - 0x8000000000) / 0x20000);
-  const months = days >> 5;
-  return isNoDay(Math.floor(months / 13), months % 13, days & 31);
+  const day = packedDay(src, start);
+  const months = day >> 5;
+  return isNoDay((months / 13) | 0, months % 13, day & 31);
 };
 
 export const isNoDayTimestamp: NoDayTest = (src, start) => src.readUInt32BE(start) === 0;
@@ -92,11 +110,10 @@ function writeMicros(out: AvroWriter, seconds: number, micros: number): void {
 }
 
 export const encodeDatetime: CellEncoder = (out, src, start, end) => {
-  const packed = src.readUIntBE(start, 5) - 0x8000000000;
-  const day = Math.floor(packed / 0x20000);
-  const clock = packed % 0x20000;
+  const day = packedDay(src, start);
+  const clock = packedClock(src, start);
   const months = day >> 5;
-  const days = daysFromCivil(Math.floor(months / 13), months % 13, day & 31);
+  const days = daysFromCivil((months / 13) | 0, months % 13, day & 31);
   const seconds = days * 86_400 + (clock >> 12) * 3600 + ((clock >> 6) & 63) * 60 + (clock & 63);
   writeMicros(out, seconds, fractionAt(src, start + 5, end));
 };
@@ -123,18 +140,23 @@ function two(value: number): string {
 export function encodeTimestamp(fsp: number): CellEncoder {
   const length = 20 + (fsp === 0 ? 0 : fsp + 1);
   const text = Buffer.from('0000-00-00T00:00:00.000000');
-  // Changes come in the order of time: the day is mostly that of the cell before.
-  let day = -1;
+  // Changes come in the order of time: the day is mostly that of the cell before, and often the second.
+  let midnight = -1;
+  let last = -1;
   return (out, src, start, end) => {
     const seconds = src.readUInt32BE(start);
-    const clock = seconds % 86_400;
-    if (day !== (seconds - clock) / 86_400) {
-      day = (seconds - clock) / 86_400;
-      text.write(dayText(day), 'latin1');
+    if (seconds !== last) {
+      last = seconds;
+      let clock = seconds - midnight;
+      if (midnight < 0 || clock < 0 || clock >= 86_400) {
+        clock = seconds % 86_400;
+        midnight = seconds - clock;
+        text.write(dayText(midnight / 86_400), 'latin1');
+      }
+      putDigits(text, 11, (clock / 3600) | 0, 2);
+      putDigits(text, 14, ((clock / 60) | 0) % 60, 2);
+      putDigits(text, 17, clock % 60, 2);
     }
-    putDigits(text, 11, Math.floor(clock / 3600), 2);
-    putDigits(text, 14, Math.floor(clock / 60) % 60, 2);
-    putDigits(text, 17, clock % 60, 2);
     if (fsp > 0) putDigits(text, 20, fractionAt(src, start + 4, end), 6);
     out.ensure(length + 5);
     out.writeInt(length);

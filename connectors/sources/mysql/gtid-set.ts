@@ -7,7 +7,7 @@ type Interval = [first: bigint, last: bigint];
  * is `domain-server-seq,...`: the newest of each domain stands for all before it.
  */
 export class GtidSet {
-  private readonly mariadb: boolean;
+  readonly mariadb: boolean;
   private readonly intervals = new Map<string, Interval[]>();
   private readonly domains = new Map<string, { server: number; seq: bigint }>();
 

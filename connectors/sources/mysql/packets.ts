@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import type { ByteTaker } from './session-socket.ts';
 
 const HEADER = 4;
 const LONGEST = 0xffffff;
@@ -10,37 +11,46 @@ export interface Packet {
   end: number;
 }
 
-/** Cuts MySQL's packets out of what a socket delivers, joining those of 16 MiB. */
-export class PacketReader {
-  private buffer: Buffer = Buffer.alloc(0);
+const BUFFER_BYTES = 256 * 1024;
+const LEAST_ROOM = 64 * 1024;
+
+/** Cuts MySQL's packets out of what a socket delivers, joining those of 16 MiB. They are read where they
+ * were received; what is incomplete moves to the front before more is received. */
+export class PacketReader implements ByteTaker {
+  private buffer: Buffer<ArrayBuffer> = Buffer.allocUnsafeSlow(BUFFER_BYTES);
   private pos = 0;
   private end = 0;
   private joined: Buffer[] = [];
   private readonly packet: Packet = { bytes: this.buffer, start: 0, end: 0 };
 
+  room(): Buffer<ArrayBuffer> {
+    this.makeRoom(LEAST_ROOM);
+    return this.buffer.subarray(this.end);
+  }
+
+  filled(length: number): void {
+    this.end += length;
+  }
+
   push(chunk: Buffer): void {
-    const rest = this.end - this.pos;
-    if (rest === 0) {
-      this.buffer = chunk;
-      this.pos = 0;
-      this.end = chunk.length;
-      return;
-    }
-    // Room for the whole packet at once, or a large one would be copied again by every chunk.
-    const wanted = rest >= HEADER ? this.buffer.readUIntLE(this.pos, 3) + HEADER : 0;
-    const needed = rest + chunk.length;
-    if (this.end + chunk.length > this.buffer.length || this.pos > 0) {
-      const grown =
-        this.pos === 0 && needed <= this.buffer.length
-          ? this.buffer
-          : Buffer.allocUnsafe(Math.max(needed, wanted));
-      this.buffer.copy(grown, 0, this.pos, this.end);
-      this.buffer = grown;
-      this.pos = 0;
-      this.end = rest;
-    }
+    this.makeRoom(chunk.length);
     chunk.copy(this.buffer, this.end);
     this.end += chunk.length;
+  }
+
+  private makeRoom(least: number): void {
+    const { buffer, pos, end } = this;
+    const rest = end - pos;
+    // Room for the whole packet at once, or a large one would be copied again and again.
+    const wanted = rest >= HEADER ? buffer.readUIntLE(pos, 3) + HEADER : 0;
+    const needed = Math.max(wanted, rest + least, BUFFER_BYTES);
+    // What a large packet took is given back behind it.
+    if (needed > buffer.length || (rest === 0 && buffer.length > needed)) {
+      this.buffer = Buffer.allocUnsafeSlow(needed);
+      buffer.copy(this.buffer, 0, pos, end);
+    } else if (pos > 0) buffer.copyWithin(0, pos, end);
+    this.pos = 0;
+    this.end = rest;
   }
 
   next(): Packet | null {

@@ -4,7 +4,8 @@ import type { StreamLane } from '../../capture/event-writer.ts';
 import type { SchemaIds, SourceState } from '../../spi/source.ts';
 import type { CopiedPart } from './copied-parts.ts';
 import type { KeyPartOrder } from './key-ranks.ts';
-import type { GtidSet } from './gtid-set.ts';
+import type { GtidMark } from './binlog-events.ts';
+import { gtidText, type GtidSet } from './gtid-set.ts';
 import type { ElsewhereMark, ReadElsewhere } from './read-elsewhere.ts';
 import type { KnownShape } from './schema-history.ts';
 
@@ -105,9 +106,12 @@ export class CaptureState extends StreamStates<StreamMark> {
   readonly server: string;
   readonly base: string;
   gtids: GtidSet;
-  anchor: Anchor | null;
   readonly elsewhere: ReadElsewhere | null;
   readonly prepared: Map<string, string>;
+  private readonly storedAnchor: Anchor | null;
+  /** The last transaction since, and where it begins. */
+  private last: GtidMark | null = null;
+  private lastPlace = 0n;
 
   constructor(options: {
     epoch: number;
@@ -125,9 +129,23 @@ export class CaptureState extends StreamStates<StreamMark> {
     this.server = options.server;
     this.base = options.base;
     this.gtids = options.gtids;
-    this.anchor = options.anchor;
+    this.storedAnchor = options.anchor;
     this.elsewhere = options.elsewhere;
     this.prepared = new Map(options.prepared);
+  }
+
+  /** A transaction that begins at `place` was read to its end. */
+  passed(place: bigint, gtid: GtidMark): void {
+    this.last = gtid;
+    this.lastPlace = place;
+  }
+
+  /** Its text is made when a position is stored, not for each transaction. */
+  get anchor(): Anchor | null {
+    const { last } = this;
+    if (last === null) return this.storedAnchor;
+    const gtid = gtidText(last, this.gtids.mariadb);
+    return { place: placeText(this.lastPlace), gtid, commitUs: last.commitUs };
   }
 
   /** What the streams' marks say of shapes may be ahead of the position: of those before it only the last

@@ -12,6 +12,7 @@ import {
   type Packet,
 } from './packets.ts';
 import { takeSocket } from './session.ts';
+import { readInto } from './session-socket.ts';
 
 const COM_QUERY = 0x03;
 
@@ -31,10 +32,7 @@ export class RowQuery {
 
   constructor(connection: Connection) {
     this.socket = takeSocket(connection);
-    this.socket.on('data', (chunk: Buffer) => {
-      this.packets.push(chunk);
-      this.onChunk?.();
-    });
+    readInto(this.socket, this.packets, () => this.onChunk?.());
     this.socket.on('error', (error) => this.onEnd?.(classify(error, 'copying a table')));
     this.socket.on('close', () =>
       this.onEnd?.(new PipelineError('SRC_CONNECTION_LOST', 'the copy session ended')),

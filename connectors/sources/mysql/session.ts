@@ -3,6 +3,7 @@ import mysql, { type Connection } from 'mysql2';
 import { PipelineError } from '../../../core/errors/pipeline-error.ts';
 import type { MysqlSourceConfig } from './config.ts';
 import { classify } from './errors.ts';
+import { openSocket } from './session-socket.ts';
 
 const CONNECT_TIMEOUT_MS = 15_000;
 
@@ -45,6 +46,7 @@ function open(config: MysqlSourceConfig, encrypted: boolean): Promise<Connection
     const connection = mysql.createConnection({
       host: config.host,
       port: config.port,
+      stream: () => openSocket(config.host, config.port),
       user: config.username,
       password: config.password ?? '',
       database: config.database,

@@ -31,6 +31,11 @@ export class TransactionReplay {
     this.elsewhere = options.elsewhere;
   }
 
+  /** Whether the id of the transaction that begins next is looked at. */
+  get comparesIds(): boolean {
+    return this.anchor !== null || this.resumed !== null;
+  }
+
   begins(place: bigint, mark: GtidMark, gtid: string): void {
     this.checkAnchor(place, gtid, mark.commitUs);
     this.delivered = place < this.position || this.elsewhere?.passesOver(place, mark) === true;

@@ -37,7 +37,8 @@ describe('RecordArena', () => {
         const arena = new RecordArena(1);
         fill(arena, first);
         const at = splitAt % (first.length + 1);
-        const tail = arena.splitAt(at);
+        const tail = new RecordArena(16);
+        arena.splitInto(tail, at);
         expect(contents(arena)).toEqual(first.slice(0, at));
         expect(contents(tail)).toEqual(first.slice(at));
         const kept = truncateAt % (tail.count + 1);
