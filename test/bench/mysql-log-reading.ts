@@ -1,6 +1,8 @@
+import { source } from '../../connectors/sources/mysql/source.ts';
 import type { SourceState } from '../../connectors/spi/source.ts';
 import type { LocalServer } from '../../deploy/local/local-server.ts';
-import { DATABASE, openRun } from '../integration/sources/mysql/mysql-harness.ts';
+import { DATABASE, mysqlConfig } from '../integration/sources/mysql/mysql-harness.ts';
+import { Run } from '../integration/sources/postgres/capture-harness.ts';
 
 /** What one process reads: `node mysql-log-reading.ts ours|peer <this as JSON>`. */
 export interface LogReading {
@@ -12,17 +14,30 @@ export interface LogReading {
 }
 
 export interface ReadingFigures {
+  /** Row changes that were seen: all of them, or the figures are worth nothing. */
+  readonly changes: number;
   readonly seconds: number;
   readonly cpuSeconds: number;
   readonly perSecond: number;
+  readonly cpuMicrosPerChange: number;
 }
 
-async function ours({ port, changes, state }: LogReading): Promise<void> {
+/** Without encryption, as the peer. */
+async function ours({ port, changes, state }: LogReading): Promise<number> {
   const server = { host: '127.0.0.1', port } as LocalServer;
-  const limits = { decode: false, maxBufferedBytes: 64 * 1024 * 1024 };
-  const run = await openRun(server, ['orders'], { ...limits, state });
-  await run.until(() => run.total === changes, 'the changes');
+  const run = await Run.open(
+    { ...mysqlConfig(server), ssl_mode: { mode: 'disabled' } },
+    {
+      source,
+      streams: [{ namespace: DATABASE, name: 'orders' }],
+      decode: false,
+      maxBufferedBytes: 64 * 1024 * 1024,
+      state,
+    },
+  );
+  await run.until(() => run.total >= changes, 'the changes');
   await run.close();
+  return run.total;
 }
 
 interface PeerEvent {
@@ -36,13 +51,13 @@ interface Peer {
   stop(): void;
 }
 
-async function peer({ port, changes, file, offset }: LogReading): Promise<void> {
+async function peer({ port, changes, file, offset }: LogReading): Promise<number> {
   // A name that the compiler does not look up: the package is installed for comparisons only.
   const name: string = '@vlasky/zongji';
   const { default: ZongJi } = (await import(name)) as { default: new (options: object) => Peer };
   const reader = new ZongJi({ host: '127.0.0.1', port, user: 'root', dateStrings: true });
+  let rows = 0;
   await new Promise<void>((resolve, reject) => {
-    let rows = 0;
     reader.on('error', reject);
     reader.on('binlog', (event) => {
       rows += event.rows?.length ?? 0;
@@ -57,6 +72,7 @@ async function peer({ port, changes, file, offset }: LogReading): Promise<void> 
     });
   });
   reader.stop();
+  return rows;
 }
 
 const [who, text = ''] = process.argv.slice(2);
@@ -64,13 +80,16 @@ if (who !== undefined) {
   const reading = JSON.parse(text) as LogReading;
   const cpu = process.cpuUsage();
   const started = performance.now();
-  await (who === 'ours' ? ours(reading) : peer(reading));
+  const changes = await (who === 'ours' ? ours(reading) : peer(reading));
   const seconds = (performance.now() - started) / 1000;
   const used = process.cpuUsage(cpu);
+  const cpuMicros = used.user + used.system;
   const figures: ReadingFigures = {
+    changes,
     seconds: Math.round(seconds * 1000) / 1000,
-    cpuSeconds: Math.round((used.user + used.system) / 1000) / 1000,
-    perSecond: Math.round(reading.changes / seconds),
+    cpuSeconds: Math.round(cpuMicros / 1000) / 1000,
+    perSecond: Math.round(changes / seconds),
+    cpuMicrosPerChange: Math.round((cpuMicros / changes) * 100) / 100,
   };
   process.stdout.write(`${JSON.stringify(figures)}\n`);
   process.exit(0);
