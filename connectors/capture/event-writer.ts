@@ -67,7 +67,7 @@ export class EventWriter {
   /** ts_ms, ts_us, txId, lsn: the same for a transaction's events. */
   private readonly origin = new AvroWriter(64);
   /** Behind what says the stream, the whole block as the event before had it: mostly this one's too. */
-  private readonly block = new AvroWriter(256);
+  private block = Buffer.alloc(0);
   private blockPrefix: Buffer | null = null;
   private readonly now = new AvroWriter(16);
   private snapshot = false;
@@ -114,12 +114,15 @@ export class EventWriter {
     unchanged: number,
     room: number,
   ): void {
-    const slot = this.slotOf(lane, codec, src, (after ?? before) as Int32Array, room);
+    const keyed = (after ?? before) as Int32Array;
+    const slot = this.slotOf(lane, codec, src, keyed, room);
     const arena = this.begin(slot);
     const { out } = arena;
     const from = out.pos;
-    out.ensure(2 * room + this.key.pos + codec.overhead + lane.streamedPrefix.length);
-    this.copyKey(arena, codec);
+    out.ensure(3 * room + 2 * codec.overhead + lane.streamedPrefix.length);
+    if (codec.keyed) this.putKey(out, lane, codec, src, keyed);
+    arena.endKey();
+    const keyEnd = out.pos;
     out.copyRaw(codec.valueHeader, 0, codec.valueHeader.length);
     if (before === null) out.writeByte(0);
     else codec.writeImage(out, src, before);
@@ -132,7 +135,7 @@ export class EventWriter {
     else codec.writeUnchanged(out, after, unchanged);
     arena.endValue();
     this.refuseOversized(lane, out.pos - from);
-    if (op === OP_DELETE && codec.keyed) this.tombstone(slot, codec);
+    if (op === OP_DELETE && codec.keyed) this.tombstone(slot, from, keyEnd);
   }
 
   /** What was before is gone: one event to every partition, so that each consumer sees it in its
@@ -196,7 +199,7 @@ export class EventWriter {
     return arena;
   }
 
-  /** Encodes the key, which says the partition. */
+  /** The key says the partition: it is encoded before where there is more than one. */
   private slotOf(
     lane: StreamLane,
     codec: RowCodec,
@@ -204,23 +207,32 @@ export class EventWriter {
     spans: Int32Array,
     room: number,
   ): PartitionSlot {
+    if (!codec.keyed || lane.slots.length === 1) return lane.slots[0] as PartitionSlot;
     const { key } = this;
     key.pos = 0;
-    if (!codec.keyed) return lane.slots[0] as PartitionSlot;
     key.ensure(room + codec.overhead);
     codec.writeKey(key, src, spans);
     return lane.slots[partitionOf(key.bytes, 0, key.pos, lane.slots.length)] as PartitionSlot;
   }
 
-  private copyKey(arena: RecordArena, codec: RowCodec): void {
-    if (codec.keyed) arena.out.copyRaw(this.key.bytes, 0, this.key.pos);
-    arena.endKey();
+  private putKey(
+    out: AvroWriter,
+    lane: StreamLane,
+    codec: RowCodec,
+    src: Buffer,
+    spans: Int32Array,
+  ): void {
+    if (lane.slots.length === 1) codec.writeKey(out, src, spans);
+    else out.copyRaw(this.key.bytes, 0, this.key.pos);
   }
 
-  private tombstone(slot: PartitionSlot, codec: RowCodec): void {
+  /** Has the key of the record before it, which lies in the same arena. */
+  private tombstone(slot: PartitionSlot, from: number, keyEnd: number): void {
     const arena = this.begin(slot);
-    arena.out.ensure(this.key.pos);
-    this.copyKey(arena, codec);
+    const { out } = arena;
+    out.ensure(keyEnd - from);
+    out.copyRaw(out.bytes, from, keyEnd);
+    arena.endKey();
     arena.endValue();
   }
 
@@ -230,7 +242,7 @@ export class EventWriter {
 
   private source(out: AvroWriter, prefix: Buffer, op: number): void {
     if (prefix !== this.blockPrefix) this.prepareBlock(prefix);
-    out.copyRaw(this.block.bytes, 0, this.block.pos);
+    out.putAll(this.block);
     out.writeInt(this.seq);
     out.writeInt(this.epoch);
     out.writeByte(2);
@@ -239,11 +251,12 @@ export class EventWriter {
   }
 
   private prepareBlock(prefix: Buffer): void {
-    const { block, origin } = this;
-    block.pos = 0;
-    block.ensure(prefix.length + origin.pos);
-    block.copyRaw(prefix, 0, prefix.length);
-    block.copyRaw(origin.bytes, 0, origin.pos);
+    const { origin } = this;
+    const length = prefix.length + origin.pos;
+    // Exactly as long, so that no view of a part has to be made for each event.
+    if (this.block.length !== length) this.block = Buffer.allocUnsafeSlow(length);
+    prefix.copy(this.block);
+    origin.bytes.copy(this.block, prefix.length, 0, origin.pos);
     this.blockPrefix = prefix;
   }
 

@@ -91,6 +91,11 @@ export class AvroWriter {
   /** As `writeBytes`, of a whole array. */
   writeAll(source: Uint8Array): void {
     this.writeInt(source.length);
+    this.putAll(source);
+  }
+
+  /** A whole array without a length. */
+  putAll(source: Uint8Array): void {
     this.bytes.set(source, this.pos);
     this.pos += source.length;
   }

@@ -78,7 +78,7 @@ function groupAt(src: Buffer, pos: number, bytes: number, invert: number): numbe
 
 function digitsOf(value: number): number {
   let digits = 1;
-  for (let rest = value; rest > 9; rest = (rest / 10) | 0) digits++;
+  for (let power = 10; power <= value; power *= 10) digits++;
   return digits;
 }
 
