@@ -2,6 +2,7 @@ import { crc32, inflateSync, zstdDecompressSync } from 'node:zlib';
 import { PipelineError } from '../../../core/errors/pipeline-error.ts';
 import { protocolError } from './errors.ts';
 import { lengthAt, lengthBytes } from './packets.ts';
+import { uint16At, uint32At } from './wire-integers.ts';
 
 /** Types of events, by the name that the servers' sources give them. */
 export const QUERY = 2;
@@ -54,19 +55,19 @@ export function emptyHeader(): EventHeader {
 export function verifiedEnd(bytes: Buffer, start: number, end: number, checksums: boolean): number {
   if (!checksums) return end;
   const stop = end - 4;
-  if (crc32(bytes.subarray(start, stop)) !== bytes.readUInt32LE(stop)) {
+  if (crc32(bytes.subarray(start, stop)) !== uint32At(bytes, stop)) {
     throw new PipelineError('SRC_CONNECTION_LOST', 'an event of the log has a wrong checksum');
   }
   return stop;
 }
 
 export function readHeader(bytes: Buffer, pos: number, into: EventHeader): void {
-  into.timestamp = bytes.readUInt32LE(pos);
+  into.timestamp = uint32At(bytes, pos);
   into.type = bytes[pos + 4] as number;
-  into.serverId = bytes.readUInt32LE(pos + 5);
-  into.size = bytes.readUInt32LE(pos + 9);
-  into.logPos = bytes.readUInt32LE(pos + 13);
-  into.flags = bytes.readUInt16LE(pos + 17);
+  into.serverId = uint32At(bytes, pos + 5);
+  into.size = uint32At(bytes, pos + 9);
+  into.logPos = uint32At(bytes, pos + 13);
+  into.flags = uint16At(bytes, pos + 17);
 }
 
 /** An event that we do not know may carry changes: only what is marked as ignorable is passed over. */

@@ -1,6 +1,7 @@
 import { AvroWriter } from '../../../schemas/avro/avro-writer.ts';
 import type { CellEncoder } from '../../capture/row-codec.ts';
 import { badValue } from './errors.ts';
+import { int32At, uint16At, uint24At, uint32At } from './wire-integers.ts';
 
 const MINUS = 0x2d;
 const POINT = 0x2e;
@@ -10,15 +11,13 @@ const ZERO = 0x30;
 export const encodeInt8: CellEncoder = (out, src, start) => out.writeInt(src.readInt8(start));
 export const encodeUint8: CellEncoder = (out, src, start) => out.writeInt(src[start] as number);
 export const encodeInt16: CellEncoder = (out, src, start) => out.writeInt(src.readInt16LE(start));
-export const encodeUint16: CellEncoder = (out, src, start) => out.writeInt(src.readUInt16LE(start));
+export const encodeUint16: CellEncoder = (out, src, start) => out.writeInt(uint16At(src, start));
 export const encodeInt24: CellEncoder = (out, src, start) => out.writeInt(src.readIntLE(start, 3));
-export const encodeUint24: CellEncoder = (out, src, start) =>
-  out.writeInt(src.readUIntLE(start, 3));
-export const encodeInt32: CellEncoder = (out, src, start) => out.writeInt(src.readInt32LE(start));
-export const encodeUint32: CellEncoder = (out, src, start) =>
-  out.writeLong(src.readUInt32LE(start));
+export const encodeUint24: CellEncoder = (out, src, start) => out.writeInt(uint24At(src, start));
+export const encodeInt32: CellEncoder = (out, src, start) => out.writeInt(int32At(src, start));
+export const encodeUint32: CellEncoder = (out, src, start) => out.writeLong(uint32At(src, start));
 export const encodeInt64: CellEncoder = (out, src, start) =>
-  out.writeLongHalves(src.readInt32LE(start + 4), src.readUInt32LE(start));
+  out.writeLongHalves(int32At(src, start + 4), uint32At(src, start));
 export const encodeUint64: CellEncoder = (out, src, start) =>
   out.writeString(src.readBigUInt64LE(start).toString());
 export const encodeFloat: CellEncoder = (out, src, start) => out.writeFloat(src.readFloatLE(start));

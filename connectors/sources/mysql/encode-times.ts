@@ -2,6 +2,7 @@ import type { AvroWriter } from '../../../schemas/avro/avro-writer.ts';
 import type { CellEncoder } from '../../capture/row-codec.ts';
 import { digitsAt, putDigits } from './encode-numbers.ts';
 import { badValue } from './errors.ts';
+import { uint24At, uint32BackwardsAt } from './wire-integers.ts';
 
 /**
  * Dates and times by arithmetic on the log's packed fields or on the server's text: no Date object,
@@ -30,7 +31,7 @@ function daysFromCivil(year: number, month: number, day: number): number {
 export type NoDayTest = (src: Buffer, start: number, end: number) => boolean;
 
 export const isNoDayDate: NoDayTest = (src, start) => {
-  const packed = src.readUIntLE(start, 3);
+  const packed = uint24At(src, start);
   return isNoDay(packed >> 9, (packed >> 5) & 15, packed & 31);
 };
 
@@ -65,10 +66,10 @@ export const isNoDayDatetime: NoDayTest = (src, start) => {
   return isNoDay((months / 13) | 0, months % 13, day & 31);
 };
 
-export const isNoDayTimestamp: NoDayTest = (src, start) => src.readUInt32BE(start) === 0;
+export const isNoDayTimestamp: NoDayTest = (src, start) => uint32BackwardsAt(src, start) === 0;
 
 export const encodeDate: CellEncoder = (out, src, start) => {
-  const packed = src.readUIntLE(start, 3);
+  const packed = uint24At(src, start);
   out.writeInt(daysFromCivil(packed >> 9, (packed >> 5) & 15, packed & 31));
 };
 
@@ -92,9 +93,9 @@ function fractionAt(src: Buffer, start: number, end: number): number {
     case 1:
       return (src[start] as number) * 10_000;
     case 2:
-      return src.readUInt16BE(start) * 100;
+      return (((src[start] as number) << 8) | (src[start + 1] as number)) * 100;
     default:
-      return src.readUIntBE(start, 3);
+      return uint32BackwardsAt(src, start - 1) & 0xffffff;
   }
 }
 
@@ -144,7 +145,7 @@ export function encodeTimestamp(fsp: number): CellEncoder {
   let midnight = -1;
   let last = -1;
   return (out, src, start, end) => {
-    const seconds = src.readUInt32BE(start);
+    const seconds = uint32BackwardsAt(src, start);
     if (seconds !== last) {
       last = seconds;
       let clock = seconds - midnight;

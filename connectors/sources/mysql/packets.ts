@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import type { ByteTaker } from './session-socket.ts';
+import { uint24At } from './wire-integers.ts';
 
 const HEADER = 4;
 const LONGEST = 0xffffff;
@@ -56,7 +57,7 @@ export class PacketReader implements ByteTaker {
   next(): Packet | null {
     for (;;) {
       if (this.end - this.pos < HEADER) return null;
-      const length = this.buffer.readUIntLE(this.pos, 3);
+      const length = uint24At(this.buffer, this.pos);
       const start = this.pos + HEADER;
       if (this.end < start + length) return null;
       this.pos = start + length;

@@ -9,6 +9,7 @@ import { patchedJson } from './json-patch.ts';
 import { JSON_AS_TEXT } from './json-text.ts';
 import { lengthAt, lengthBytes } from './packets.ts';
 import type { RowImages } from './row-images.ts';
+import { uint16At, uint24At, uint32At } from './wire-integers.ts';
 
 const MAX_COLUMNS = 4096;
 
@@ -52,7 +53,7 @@ export class RowShape {
       const width = widths[i] as number;
       let length = width;
       if (width < 0) {
-        length = width === -1 ? (src[pos] as number) : src.readUIntLE(pos, -width);
+        length = lengthOf(src, pos, -width);
         pos -= width;
       }
       const test = noDay[i] as NoDayTest | null;
@@ -63,8 +64,23 @@ export class RowShape {
       }
       pos += length;
     }
-    if (pos > end) throw protocolError('a row that is longer than its event');
+    // Not a number where bytes were read behind the buffer.
+    if (!(pos <= end)) throw protocolError('a row that is longer than its event');
     return pos;
+  }
+}
+
+/** The length before a text or a document, in as many bytes as its column says. */
+function lengthOf(src: Buffer, pos: number, width: number): number {
+  switch (width) {
+    case 1:
+      return src[pos] as number;
+    case 2:
+      return uint16At(src, pos);
+    case 3:
+      return uint24At(src, pos);
+    default:
+      return uint32At(src, pos);
   }
 }
 

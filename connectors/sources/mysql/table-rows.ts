@@ -12,6 +12,7 @@ import type { RowFormat } from './row-formats.ts';
 import { readImages } from './row-images.ts';
 import type { KnownTable, Tables } from './tables.ts';
 import type { TransactionReplay } from './transaction-replay.ts';
+import { uint16At, uint48At } from './wire-integers.ts';
 
 export type AskFirst = (question: (ask: Ask) => Promise<void>) => void;
 
@@ -48,7 +49,7 @@ export class TableRows {
       if (skipped >= 0) writer.seq = skipped;
       return;
     }
-    const table = tables.byId(bytes.readUIntLE(body, 6));
+    const table = tables.byId(uint48At(bytes, body));
     if (table === undefined) return;
     const { lane } = table;
     if (lane === null || lane.stopped) return;
@@ -103,7 +104,7 @@ export class TableRows {
     const { op, extra, compressed, partialJson } = format;
     const { label } = stream.lane;
     if (codec === null || shape === null) throw protocolError(`rows of the unread ${label}`);
-    const from = body + 8 + (extra ? bytes.readUInt16LE(body + 8) : 0);
+    const from = body + 8 + (extra ? uint16At(bytes, body + 8) : 0);
     const images = readImages(bytes, from, shape.columns, op === OP_UPDATE ? 2 : 1, label);
     const logged = { ...stream, codec, shape, op, images, partialJson };
     if (!compressed) return this.rows.rows(logged, bytes, images.rowsAt, end);

@@ -4,6 +4,7 @@ import { CopiedParts } from './copied-parts.ts';
 import { placeOfText, withoutParts, type CaptureState, type StreamMark } from './position.ts';
 import type { RowShape } from './row-events.ts';
 import { readTableMap, type TableMap } from './table-map.ts';
+import { uint48At } from './wire-integers.ts';
 
 /** A table as the log last described it. */
 export interface KnownTable {
@@ -73,7 +74,7 @@ export class Tables {
 
   /** Takes a TABLE_MAP event; answers with a table whose new shape must be made ready, or null. */
   described(bytes: Buffer, body: number, end: number): KnownTable | null {
-    const id = bytes.readUIntLE(body, 6);
+    const id = uint48At(bytes, body);
     const found = this.known.get(id);
     const same = found?.raw.compare(bytes, body + 6, end) === 0;
     if (same && (found.lane === null || found.lane.stopped || found.codec !== null)) return null;
