@@ -643,6 +643,13 @@ export const ERROR_CODES = {
     http: 409,
     fix: 'End the transactions that have been open for so long at the source; the replication slot can be created only after them.',
   },
+  SRC_XA_WAIT: {
+    reaction: 'retry',
+    origin: 'source',
+    type: 'transient_error',
+    http: 409,
+    fix: 'End the XA transactions named in the message with XA COMMIT or XA ROLLBACK (XA RECOVER lists what is open); the first copy can begin only after them.',
+  },
   SRC_SLOT_MISSING: {
     reaction: 'resync',
     origin: 'source',

@@ -259,7 +259,7 @@ export class BinlogStream {
         lane,
         logIncomplete(
           lane.label,
-          'an XA transaction was committed that had been prepared before the copy, so that its rows are not known',
+          'an XA transaction was committed that had been prepared before the copy, so that its rows are not known; to have copies wait for such ones, run: GRANT XA_RECOVER_ADMIN ON *.* TO <the user>',
         ),
       );
     }

@@ -96,15 +96,13 @@ export class Capture {
       ...parts,
       position: start?.position ?? null,
       say: this.say,
-      readWindow: (base, from, to) =>
+      readWindow: ({ rowless, ...window }) =>
         readWindow({
           ...parts,
           sourceId: parts.open.sourceId,
           history: this.history,
-          streams: lanes.map(({ stream }) => stream),
-          base,
-          from,
-          to,
+          ...window,
+          streams: rowless === true ? [] : lanes.map(({ stream }) => stream),
           compile: async (table) => {
             await this.compileShape(table, undefined);
           },
@@ -113,6 +111,7 @@ export class Capture {
     const view = await this.snapshot.run(lanes, (viewed) => {
       if (start !== null) return;
       state.gtids = new GtidSet(parts.mariadb, viewed.gtids);
+      for (const [xid, place] of viewed.prepared) state.prepared.set(xid, place);
       this.handed = viewed.place;
     });
     this.snapshot = null;

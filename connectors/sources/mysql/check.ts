@@ -171,7 +171,14 @@ async function checkRights(
       `the user may not ask where the log stands; run: GRANT ${right} ON *.* TO <the user>`,
     );
   }
-  if (server.mariadb || serverTraits(server).gtids) return;
+  if (server.mariadb) return;
+  const [xa] = await sql.query(`SHOW GLOBAL STATUS LIKE 'Com_xa_prepare'`);
+  if (!has(/XA_RECOVER_ADMIN/) && Number(xa?.['Value'] ?? 0) > 0) {
+    found.warnings.push(
+      'the server has XA transactions, and one that is prepared before the first copy and committed after it stops the streams; run: GRANT XA_RECOVER_ADMIN ON *.* TO <the user>',
+    );
+  }
+  if (serverTraits(server).gtids) return;
   checkLock(granted, database, has(/\bRELOAD\b/), found);
 }
 

@@ -92,7 +92,13 @@ class MysqlSourceTable implements SourceTable {
       mariadb: server.mariadb,
       gtids: server.variables['gtid_mode'] === 'ON',
       streams: [rows.stream],
-      readWindow: () => Promise.resolve({ rows: new TouchedRows(), gtids: new GtidSet(false, '') }),
+      begins: false,
+      readWindow: () =>
+        Promise.resolve({
+          rows: new TouchedRows(),
+          gtids: new GtidSet(false, ''),
+          prepared: new Map(),
+        }),
       say: () => undefined,
       cancelled: () => false,
     });

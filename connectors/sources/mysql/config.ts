@@ -24,6 +24,8 @@ export interface MysqlSourceConfig {
   };
   /** Whether the configuration asks for CDC. */
   readonly capture: boolean;
+  /** How long a first copy may wait for XA transactions that are prepared. */
+  readonly waitingSeconds: number;
   /** Sessions that share the first copy. */
   readonly concurrency: number;
   /** Of an incremental read by a time: it begins so far below the highest value of the one before. */
@@ -31,6 +33,7 @@ export interface MysqlSourceConfig {
 }
 
 export const DEFAULT_OVERLAP_SECONDS = 300;
+export const DEFAULT_WAITING_SECONDS = 1200;
 export const DEFAULT_CONCURRENCY = 2;
 export const MAX_CONCURRENCY = 16;
 
@@ -103,6 +106,16 @@ function overlap(method: unknown): number {
   return seconds;
 }
 
+function waiting(method: unknown): number {
+  const given = objectOf(method, 'method')['initial_waiting_seconds'];
+  const seconds = Number(given ?? DEFAULT_WAITING_SECONDS);
+  if (Number.isInteger(seconds) && seconds >= 1 && seconds <= 86_400) return seconds;
+  throw invalid(
+    'replication_method.initial_waiting_seconds',
+    'must be a whole number from 1 to 86400, a day',
+  );
+}
+
 function concurrency(value: unknown): number {
   const sessions = Number(value ?? DEFAULT_CONCURRENCY);
   if (Number.isInteger(sessions) && sessions >= 1 && sessions <= MAX_CONCURRENCY) return sessions;
@@ -122,6 +135,7 @@ export function parseConfig(config: Record<string, unknown>): MysqlSourceConfig 
     password: optionalText(config, 'password'),
     tls: tls(config['ssl_mode']),
     capture: capture(config['replication_method']),
+    waitingSeconds: waiting(config['replication_method']),
     concurrency: concurrency(config['concurrency']),
     cursorOverlapSeconds: overlap(config['replication_method']),
   };

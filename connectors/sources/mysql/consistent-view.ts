@@ -5,6 +5,7 @@ import type { MysqlSourceConfig } from './config.ts';
 import { GtidSet } from './gtid-set.ts';
 import type { WindowContents } from './log-window.ts';
 import { fileName, fileNumber, placeOf } from './position.ts';
+import { afterOlderPrepared } from './prepared-before.ts';
 import { logStatus, type LogStatus } from './server.ts';
 import { connect, outlastStalls, query, quoteIdentifier, quoteLiteral } from './session.ts';
 import type { RowsBefore } from './touched-rows.ts';
@@ -17,7 +18,11 @@ export interface ConsistentView {
   readonly gtids: string;
   /** By stream label, how rows were at `place` of which the view may show a later state. */
   readonly touched: ReadonlyMap<string, RowsBefore>;
+  /** Where the log begins with it: XA transactions that are prepared before `place`, by their ids. */
+  readonly prepared: ReadonlyMap<string, string>;
 }
+
+type View = Omit<ConsistentView, 'prepared'>;
 
 export interface ViewRequest {
   readonly config: MysqlSourceConfig;
@@ -25,9 +30,19 @@ export interface ViewRequest {
   /** Whether every transaction has an id, by which it is told when it is over (gtid_mode = ON). */
   readonly gtids: boolean;
   readonly streams: readonly StreamId[];
-  readonly readWindow: (base: string, from: bigint, to: bigint) => Promise<WindowContents>;
+  /** Whether the log is to be read from the view's place on, and not from an earlier one. */
+  readonly begins: boolean;
+  readonly readWindow: (window: Window) => Promise<WindowContents>;
   readonly say: (text: string) => void;
   readonly cancelled: () => boolean;
+}
+
+export interface Window {
+  readonly base: string;
+  readonly from: bigint;
+  readonly to: bigint;
+  /** Without the rows of any table. */
+  readonly rowless?: true;
 }
 
 const ISOLATION = 'SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ';
@@ -40,7 +55,7 @@ type Sessions = readonly [Connection, ...Connection[]];
 
 /** One view, in as many sessions as are to read it. */
 export async function consistentView(request: ViewRequest): Promise<ConsistentView> {
-  const { config, mariadb, gtids } = request;
+  const { config, begins } = request;
   const first = await connect(config);
   const sessions: [Connection, ...Connection[]] = [first];
   try {
@@ -49,13 +64,22 @@ export async function consistentView(request: ViewRequest): Promise<ConsistentVi
       await outlastStalls(session);
       await query(session, ISOLATION);
     }
-    if (mariadb) return await atTheirPlaces(request, sessions);
-    const view = gtids ? await besideWriters(request, sessions) : 'gtid_mode is not ON';
-    return typeof view === 'string' ? await underLock(request, sessions, view) : view;
+    if (!begins) return { ...(await viewIn(request, sessions)), prepared: new Map() };
+    const since = await afterOlderPrepared(first, { ...request, ...config });
+    const view = await viewIn(request, sessions);
+    const { base, place: to } = view;
+    const { prepared } = await request.readWindow({ base, from: since.place, to, rowless: true });
+    return { ...view, prepared };
   } catch (error) {
     for (const session of sessions) session.destroy();
     throw error;
   }
+}
+
+async function viewIn(request: ViewRequest, sessions: Sessions): Promise<View> {
+  if (request.mariadb) return atTheirPlaces(request, sessions);
+  const view = request.gtids ? await besideWriters(request, sessions) : 'gtid_mode is not ON';
+  return typeof view === 'string' ? underLock(request, sessions, view) : view;
 }
 
 async function inAll(sessions: Sessions, statement: string): Promise<void> {
@@ -67,13 +91,17 @@ async function inAll(sessions: Sessions, statement: string): Promise<void> {
  * was committed meanwhile, of which the log tells how its rows were before. Where it does not, one
  * session reads alone.
  */
-async function atTheirPlaces(request: ViewRequest, sessions: Sessions): Promise<ConsistentView> {
+async function atTheirPlaces(request: ViewRequest, sessions: Sessions): Promise<View> {
   const [alone, ...others] = sessions;
   for (let tries = 0; tries < MAX_TRIES && others.length > 0; tries++) {
     await inAll(sessions, START);
     const places = await Promise.all(sessions.map(placeOfView));
     const [first, last] = [places.reduce(earlier), places.reduce(later)];
-    const { rows } = await request.readWindow(first.base, first.place, last.place);
+    const { rows } = await request.readWindow({
+      base: first.base,
+      from: first.place,
+      to: last.place,
+    });
     if (rows.unclear === null) {
       const gtids = await gtidsAt(alone, first);
       return { connections: sessions, ...first, gtids, touched: rows.tables };
@@ -123,10 +151,7 @@ async function gtidsAt(session: Connection, { base, place }: ViewPlace): Promise
  * view shows it. What was logged until a second look may be in the view or not; the log tells how its
  * rows were before. Answers with why that cannot be told.
  */
-async function besideWriters(
-  request: ViewRequest,
-  sessions: Sessions,
-): Promise<ConsistentView | string> {
+async function besideWriters(request: ViewRequest, sessions: Sessions): Promise<View | string> {
   const [session] = sessions;
   let unclear = '';
   for (let tries = 0; tries < MAX_TRIES; tries++) {
@@ -134,7 +159,7 @@ async function besideWriters(
     const open = await waitForCommits(request, session);
     await inAll(sessions, START);
     const { base, place } = await logStatus((sql) => query(session, sql));
-    const window = await request.readWindow(base, from.place, place);
+    const window = await request.readWindow({ base, from: from.place, to: place });
     if (window.rows.unclear === null && base === from.base) {
       const gtids = idsBefore(from, open, window);
       const { tables: touched } = window.rows;
@@ -172,7 +197,7 @@ async function underLock(
   { config, streams }: ViewRequest,
   sessions: Sessions,
   reason: string,
-): Promise<ConsistentView> {
+): Promise<View> {
   const lock = await connect(config);
   try {
     await query(lock, 'SET SESSION lock_wait_timeout = 15');

@@ -32,6 +32,8 @@ export interface LogWindow {
 export interface WindowContents {
   readonly rows: TouchedRows;
   readonly gtids: GtidSet;
+  /** XA transactions that were prepared there and are still open at its end, by their ids: where. */
+  readonly prepared: ReadonlyMap<string, string>;
 }
 
 const SILENCE_MS = 15_000;
@@ -56,7 +58,7 @@ export async function readWindow(window: LogWindow): Promise<WindowContents> {
   });
   if (window.from < window.to) await new WindowReader(window, state, rows).read();
   if (lanes.some(({ stopped }) => stopped)) rows.doubt('a table is being changed or replaced');
-  return { rows, gtids: state.gtids };
+  return { rows, gtids: state.gtids, prepared: state.prepared };
 }
 
 class WindowReader {
@@ -87,7 +89,10 @@ class WindowReader {
       writer: rows,
       compile: (table) => this.compile(table),
       ask: () => rows.doubt('a table is being copied'),
-      readPrepared: () => rows.doubt('an XA transaction is being committed'),
+      readPrepared: (_, xid) => {
+        rows.doubt('an XA transaction is being committed');
+        this.stream.preparedIsOver(xid);
+      },
     });
   }
 

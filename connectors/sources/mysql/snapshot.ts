@@ -86,7 +86,12 @@ export class Snapshot {
       plan.say('waiting for a consistent view');
       const streams = lanes.map((lane) => lane.stream);
       this.tables = await tablesNamed(plan.sql, streams);
-      const view = await consistentView({ ...plan, streams, cancelled: () => this.cancelled });
+      const view = await consistentView({
+        ...plan,
+        begins: plan.position === null,
+        streams,
+        cancelled: () => this.cancelled,
+      });
       this.view = view;
       viewed(view);
       this.position = plan.position ?? view.place;

@@ -2,6 +2,7 @@ import type { ConnectorSpec } from '../../spi/connector.ts';
 import {
   DEFAULT_CONCURRENCY,
   DEFAULT_OVERLAP_SECONDS,
+  DEFAULT_WAITING_SECONDS,
   MAX_CONCURRENCY,
   SSL_MODES,
   type SslMode,
@@ -68,7 +69,19 @@ export const spec: ConnectorSpec = {
           {
             title: 'Read Changes using the binary log (CDC)',
             required: ['method'],
-            properties: { method: { type: 'string', const: 'CDC', order: 0 } },
+            properties: {
+              method: { type: 'string', const: 'CDC', order: 0 },
+              initial_waiting_seconds: {
+                type: 'integer',
+                title: 'Initial Waiting Time in Seconds',
+                description:
+                  'How long the first copy waits for XA transactions that were prepared before it.',
+                minimum: 1,
+                maximum: 86_400,
+                default: DEFAULT_WAITING_SECONDS,
+                order: 1,
+              },
+            },
           },
           {
             title: 'Scan Changes with User Defined Cursor',

@@ -57,6 +57,22 @@ describe('the first copy of MySQL without a lock', () => {
     await run.close();
   });
 
+  it('stops at an XA transaction older than the copy where it may not be told of it, as the check says', async () => {
+    await filled(sql, 'xa', 1);
+    const owner = await sqlClient(server);
+    await owner.run(`XA START 'older'`, 'INSERT INTO xa VALUES (2, 0, NULL)', `XA END 'older'`);
+    await owner.run(`XA PREPARE 'older'`);
+    owner.close();
+    const { ok, warnings } = await source.check(plainConfig(server));
+    expect([ok, warnings?.join()]).toEqual([true, expect.stringContaining('XA_RECOVER_ADMIN')]);
+    const run = await openPlain(server, 'xa');
+    await run.until(() => run.progress().phase === 'streaming', 'the stream');
+    await sql.run(`XA COMMIT 'older'`);
+    await run.until(() => run.progress().streams[0]?.phase === 'stopped', 'the stop');
+    expect(run.progress().streams[0]?.error).toMatchObject({ code: 'SRC_LOG_INCOMPLETE' });
+    await run.close();
+  });
+
   it('waits for a quiet moment, or takes a lock, where the log does not tell how rows were', async () => {
     await filled(sql, 'parts', 500);
     await sql.run(`SET GLOBAL binlog_row_image = 'MINIMAL'`);

@@ -1,8 +1,9 @@
 import { expect, it } from 'vitest';
 import { tableOf } from '../../../conformance/event-facts.ts';
 import type { ServerContext } from '../../../support/contexts.ts';
-import type { Run } from '../postgres/capture-harness.ts';
-import { mysqlConfig, openRun, sqlClient, type SqlClient } from './mysql-harness.ts';
+import { source } from '../../../../connectors/sources/mysql/source.ts';
+import { Run } from '../postgres/capture-harness.ts';
+import { DATABASE, mysqlConfig, openRun, sqlClient, type SqlClient } from './mysql-harness.ts';
 
 export interface XaSuite {
   server(): ServerContext;
@@ -22,16 +23,18 @@ export function xaTests(suite: XaSuite): void {
     return new Map(rows.map((row) => [String(row['id']), String(row['n'])]));
   }
 
+  /** By a session of its own, which then lets go of it. */
+  async function prepare(xid: string, ...changes: string[]): Promise<void> {
+    const own = await sqlClient(suite.server());
+    await own.run(`XA START '${xid}'`, ...changes, `XA END '${xid}'`, `XA PREPARE '${xid}'`);
+    own.close();
+  }
+
   it('tells XA transactions when they are committed, over restarts of both ends', async () => {
     await suite.sql().run('CREATE TABLE xa (id int PRIMARY KEY, n int, pad varchar(200))');
     const limits = { maxBufferedBytes: 64 * 1024 };
     const first = await openRun(suite.server(), ['xa'], limits);
     await streaming(first);
-    const prepare = async (xid: string, ...changes: string[]): Promise<void> => {
-      const own = await sqlClient(suite.server());
-      await own.run(`XA START '${xid}'`, ...changes, `XA END '${xid}'`, `XA PREPARE '${xid}'`);
-      own.close();
-    };
     await prepare('back', 'INSERT INTO xa VALUES (1, 1, NULL)');
     await prepare('soon', 'INSERT INTO xa VALUES (2, 2, NULL)');
     const large = `INSERT INTO xa WITH RECURSIVE s(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM s
@@ -74,16 +77,43 @@ export function xaTests(suite: XaSuite): void {
     expect(last.state?.details['prepared']).toBeUndefined();
   });
 
-  it('stops at an XA transaction that is older than the copy', async () => {
+  it('waits for the end of XA transactions that are older than the first copy, and no others', async () => {
     await suite.sql().run('CREATE TABLE older (id int PRIMARY KEY, n int)');
-    await suite.sql().run(`XA START 'older'`, 'INSERT INTO older VALUES (1, 1)');
-    await suite.sql().run(`XA END 'older'`, `XA PREPARE 'older'`);
-    await suite.reconnect();
+    await prepare('older', 'INSERT INTO older VALUES (1, 1)');
+    await prepare('gone', 'INSERT INTO older VALUES (2, 1)');
     const run = await openRun(suite.server(), ['older']);
+    const waits = (): string => run.progress().waitingFor ?? '';
+    await run.until(() => waits().includes(`XA transactions: `), 'the wait');
+    expect(waits()).toContain(`'older','',1`);
+    await prepare('younger', 'INSERT INTO older VALUES (3, 1)');
+    await prepare('undone', 'INSERT INTO older VALUES (4, 1)');
+    expect(run.events()).toEqual([]);
+    await suite.sql().run(`XA COMMIT 'older'`, `XA ROLLBACK 'gone'`);
     await streaming(run);
-    await suite.sql().run(`XA COMMIT 'older'`);
-    await run.until(() => run.progress().streams[0]?.phase === 'stopped', 'the stop');
-    expect(run.progress().streams[0]?.error).toMatchObject({ code: 'SRC_LOG_INCOMPLETE' });
+    await suite
+      .sql()
+      .run(`XA COMMIT 'younger'`, `XA ROLLBACK 'undone'`, 'INSERT INTO older VALUES (5, 1)');
+    await run.caughtUp(mysqlConfig(suite.server()));
     await run.close();
+    expect(run.events().map(({ op, after }) => [op, after?.['id']])).toEqual([
+      ['r', 1],
+      ['c', 3],
+      ['c', 5],
+    ]);
+    expect(run.state?.details['prepared']).toBeUndefined();
+  });
+
+  it('gives up waiting for XA transactions that stay, by name', async () => {
+    await suite.sql().run('CREATE TABLE stays (id int PRIMARY KEY, n int)');
+    await prepare('stays', 'INSERT INTO stays VALUES (1, 1)');
+    const replication_method = { method: 'CDC', initial_waiting_seconds: 1 };
+    const run = await Run.open(
+      { ...mysqlConfig(suite.server()), replication_method },
+      { source, streams: [{ namespace: DATABASE, name: 'stays' }] },
+    );
+    const failure = await run.failed();
+    expect(failure).toMatchObject({ code: 'SRC_XA_WAIT' });
+    expect(failure.message).toContain(`'stays','',1`);
+    await suite.sql().run(`XA ROLLBACK 'stays'`);
   });
 }
