@@ -209,6 +209,7 @@ const CALLS: Readonly<Record<string, TSchema | null>> = {
   'operations/list': list('operations', Operation),
   'operations/delete': null,
   'operations/check': Outcome,
+  'operations/compare': list('changed', Text),
   'state/get': State,
   ...each('jobs', ['get', 'get_without_logs', 'create', 'cancel'], JobInfo),
   'jobs/list': JobList,

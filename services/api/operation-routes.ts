@@ -9,7 +9,7 @@ import {
 import type { Store } from '../../core/store/store.ts';
 import { notFound } from '../../core/store/workspaces.ts';
 import { addCall, workspaceId, type ApiContext } from './api-context.ts';
-import { SECRET_MASK, unmaskSecrets } from './connector-config.ts';
+import { changedPaths, SECRET_MASK, unmaskSecrets } from './connector-config.ts';
 import { ConnectionId } from './connection-requests.ts';
 import { InvalidRequest, Text, Uuid, WorkspaceRef } from './request-body.ts';
 
@@ -78,6 +78,14 @@ async function change(store: Store, body: Static<typeof OperationUpdate>): Promi
   return { ...old, name: body.name, configuration };
 }
 
+/** Names of the fields that an update would change; a masked address counts as unchanged. */
+async function compare(store: Store, body: Static<typeof OperationUpdate>): Promise<object> {
+  const { name, configuration } = await store.operations.get(body.operationId);
+  const operatorConfiguration = unmaskSecrets(body.operatorConfiguration, { ...configuration });
+  const before = { name, operatorConfiguration: configuration };
+  return { changed: changedPaths(before, { name: body.name, operatorConfiguration }) };
+}
+
 export function addOperationRoutes(app: FastifyInstance, { store }: ApiContext): void {
   addCall(app, 'operations/create', OperationCreate, async (body) => {
     const created = await store.operations.create({
@@ -97,6 +105,7 @@ export function addOperationRoutes(app: FastifyInstance, { store }: ApiContext):
   addCall(app, 'operations/update', OperationUpdate, async (body) =>
     operationRead(await change(store, body)),
   );
+  addCall(app, 'operations/compare', OperationUpdate, (body) => compare(store, body));
   addCall(app, 'operations/delete', OperationId, async (body) => {
     await store.operations.get(body.operationId);
     await store.operations.remove(body.operationId);

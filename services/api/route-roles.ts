@@ -55,7 +55,7 @@ export const ROUTE_ACCESS: ReadonlyMap<string, Access> = new Map([
   ...calls('admin', 'workspaces', ['tag_feedback_status_as_done']),
   ...calls('admin', 'notifications', ['try', 'try_webhook']),
   ...calls('viewer', 'operations', ['get', 'list']),
-  ...calls('admin', 'operations', ['create', 'update', 'delete', 'check']),
+  ...calls('admin', 'operations', ['create', 'update', 'compare', 'delete', 'check']),
   ...['source', 'destination'].flatMap((kind) => [
     ...calls('viewer', `${kind}_definitions`, ['list', 'list_for_workspace', 'list_latest']),
     ...calls('viewer', `${kind}_definitions`, ['list_private', 'get', 'get_for_workspace']),

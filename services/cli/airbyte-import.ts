@@ -5,6 +5,7 @@ import { PipelineError } from '../../core/errors/pipeline-error.ts';
 import { mapSecrets } from '../../connectors/spi/secret-fields.ts';
 import type { ActorEntry, ConfigDocument, ConnectionEntry } from './config-file.ts';
 import { CONNECTION_FIELDS } from './config-file.ts';
+import { operationsOf } from './airbyte-operations.ts';
 import { streamEntries, type DeployedConnection, type Kind } from './deployed-config.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -33,7 +34,8 @@ interface Found {
 
 /**
  * What an Airbyte holds as a file for `headrace apply`: of a folder of octavia's, or of files with the
- * answers of `sources/list`, `destinations/list` and `connections/list`. Throws CFG_INVALID_FILE.
+ * answers of `sources/list`, `destinations/list`, `connections/list` and `operations/list`. Throws
+ * CFG_INVALID_FILE.
  */
 export async function importAirbyte(
   paths: readonly string[],
@@ -82,7 +84,8 @@ async function readOctavia(root: string, variables: Variables, found: Found): Pr
     const ends = { source: end('source'), destination: end('destination') };
     const configuration = camelCase(fieldsOf(given, 'configuration', path)) as Fields;
     const name = textOf(given, 'resource_name', path);
-    takeConnection({ ...configuration, name }, ends, path, found);
+    const operations = withVariables({ operations: configuration['operations'] }, variables, path);
+    takeConnection({ ...configuration, ...operations, name }, ends, path, found);
   }
 }
 
@@ -100,7 +103,7 @@ async function octaviaFiles(root: string, folder: string): Promise<[string, Fiel
 
 async function readAnswers(path: string, answers: Record<string, Fields[]>): Promise<void> {
   const document = parsed(await readFile(path, 'utf8'), path);
-  for (const kind of ['sources', 'destinations', 'connections']) {
+  for (const kind of ['sources', 'destinations', 'connections', 'operations']) {
     const listed = document[kind];
     if (Array.isArray(listed)) answers[kind] = [...(answers[kind] ?? []), ...listed];
   }
@@ -126,8 +129,17 @@ function takeAnswers(answers: Readonly<Record<string, Fields[]>>, found: Found):
       return name;
     };
     const ends = { source: end('source'), destination: end('destination') };
-    takeConnection(connection, ends, 'connections', found);
+    const operations = listedOperations(connection, answers['operations'] ?? []);
+    takeConnection({ ...connection, operations }, ends, 'connections', found);
   }
+}
+
+/** Those a connection names by id; one that no answer has is left as its id alone. */
+function listedOperations({ operations, operationIds }: Fields, listed: Fields[]): unknown {
+  if (operations !== undefined || !Array.isArray(operationIds)) return operations;
+  return operationIds.map(
+    (id: unknown) => listed.find(({ operationId }) => operationId === id) ?? { operationId: id },
+  );
 }
 
 function takeConnection(
@@ -146,10 +158,8 @@ function takeConnection(
     ...ends,
     ...Object.fromEntries(fields.map((field) => [field, connection[field]])),
     streams: streamEntries(connection as unknown as DeployedConnection),
+    ...operationsOf(connection, `connection ${name}`, found.notes),
   });
-  const operations = connection['operations'] ?? connection['operationIds'];
-  if (!Array.isArray(operations) || operations.length === 0) return;
-  found.notes.push(`connection ${name}: its ${operations.length} operations are not in the file`);
 }
 
 /** Airbyte's older form has an interval and nothing else. */

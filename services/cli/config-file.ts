@@ -1,6 +1,7 @@
 import Type, { type Static } from 'typebox';
 import { parse } from 'yaml';
 import { PipelineError } from '../../core/errors/pipeline-error.ts';
+import { OperatorConfig } from '../api/operation-routes.ts';
 import { bodyReader, InvalidRequest } from '../api/request-body.ts';
 
 const Maybe = Type.Optional;
@@ -31,6 +32,9 @@ const Stream = Type.Object(
   closed,
 );
 
+/** As the API has it; what the type names is set. */
+const Operation = Type.Object({ name: Name, operatorConfiguration: OperatorConfig }, closed);
+
 /** Fields of a connection that go to the API as they stand. */
 export const CONNECTION_FIELDS = [
   'status',
@@ -56,6 +60,8 @@ const Connection = Type.Object(
     nonBreakingChangesPreference: Maybe(Text),
     /** All of the source's when left out. */
     streams: Maybe(Type.Array(Stream)),
+    /** All that it is to have, in their order. */
+    operations: Maybe(Type.Array(Operation)),
   },
   closed,
 );
@@ -71,6 +77,7 @@ const ConfigFile = Type.Object(
 
 export type ActorEntry = Static<typeof Actor>;
 export type ConnectionEntry = Static<typeof Connection>;
+export type OperationEntry = Static<typeof Operation>;
 export type StreamEntry = Static<typeof Stream>;
 export interface ConfigDocument {
   readonly sources: readonly ActorEntry[];

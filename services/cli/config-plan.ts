@@ -14,6 +14,7 @@ import {
   type DeployedConnection,
   type Kind,
 } from './deployed-config.ts';
+import { operationsContent, operationsDiffer } from './operation-entries.ts';
 import type { RemoteApi } from './remote-api.ts';
 
 /** One step of an apply. */
@@ -44,7 +45,9 @@ export async function planApply(
   for (const entry of file.destinations) {
     steps.push(await actorStep(api, deployed, 'destination', entry));
   }
-  for (const entry of file.connections) steps.push(connectionStep(api, deployed, file, entry));
+  for (const entry of file.connections) {
+    steps.push(await connectionStep(api, deployed, file, entry));
+  }
   const changes = steps.filter((step) => step !== null);
   return {
     changes,
@@ -99,17 +102,19 @@ async function actorStep(
   return changed.length === 0 ? null : { verb: 'update', what, fields: changed, run };
 }
 
-function connectionStep(
+async function connectionStep(
   api: RemoteApi,
   deployed: Deployed,
   file: ConfigDocument,
   entry: ConnectionEntry,
-): Change | null {
+): Promise<Change | null> {
   const what = `connection ${entry.name}`;
   const found = named(deployed.connections, 'connection', entry.name);
   const end = (kind: Kind): string | null => endOf(deployed, file, kind, entry);
   const ends = { source: end('source'), destination: end('destination') };
-  const content = contentOf(entry);
+  const had = deployed.operations.get(found?.connectionId ?? '') ?? [];
+  const operations = operationsContent(had, entry);
+  const content = { ...contentOf(entry), ...(operations && { operations }) };
   if (found === undefined) {
     return {
       verb: 'create',
@@ -118,7 +123,7 @@ function connectionStep(
       async run(created) {
         const sourceId = ends.source ?? created.get(`source ${entry.source}`);
         const destinationId = ends.destination ?? created.get(`destination ${entry.destination}`);
-        await api.call('connections/create', { ...content, sourceId, destinationId });
+        await api.call('web_backend/connections/create', { ...content, sourceId, destinationId });
       },
     };
   }
@@ -126,8 +131,12 @@ function connectionStep(
     throw new PipelineError('CFG_INVALID_FILE', `${what} is deployed between other ends`);
   }
   const fields = changedFields(found, entry);
+  if (entry.operations !== undefined && (await operationsDiffer(api, had, entry.operations))) {
+    fields.push('operations');
+  }
   const body = { ...content, connectionId: found.connectionId };
-  const run = async (): Promise<void> => void (await api.call('connections/update', body));
+  const run = async (): Promise<void> =>
+    void (await api.call('web_backend/connections/update', body));
   return fields.length === 0 ? null : { verb: 'update', what, fields, run };
 }
 
@@ -148,7 +157,7 @@ function endOf(
 }
 
 function contentOf(entry: ConnectionEntry): Record<string, unknown> {
-  const { source: _source, destination: _destination, streams, ...same } = entry;
+  const { source: _source, destination: _destination, streams, operations: _, ...same } = entry;
   return {
     ...same,
     ...(streams === undefined ? {} : { syncCatalog: { streams: streams.map(catalogEntry) } }),

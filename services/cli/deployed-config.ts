@@ -5,6 +5,7 @@ import {
   type ActorEntry,
   type ConfigDocument,
   type ConnectionEntry,
+  type OperationEntry,
   type StreamEntry,
 } from './config-file.ts';
 import type { RemoteApi } from './remote-api.ts';
@@ -17,6 +18,10 @@ export interface DeployedActor {
   readonly definitionId: string;
   /** Secrets masked. */
   readonly configuration: Record<string, unknown>;
+}
+
+export interface DeployedOperation extends OperationEntry {
+  readonly operationId: string;
 }
 
 export interface DeployedConnection {
@@ -33,6 +38,8 @@ export interface Deployed {
   readonly source: readonly DeployedActor[];
   readonly destination: readonly DeployedActor[];
   readonly connections: readonly DeployedConnection[];
+  /** By the id of their connection; one that has none is not there. */
+  readonly operations: ReadonlyMap<string, readonly DeployedOperation[]>;
   /** Definition ids by title, in lower case. */
   readonly definitions: Readonly<Record<Kind, ReadonlyMap<string, string>>>;
 }
@@ -48,11 +55,27 @@ export async function readDeployed(api: RemoteApi): Promise<Deployed> {
     source: await readActors(api, 'source'),
     destination: await readActors(api, 'destination'),
     connections,
+    operations: await readOperations(api, connections),
     definitions: {
       source: await readDefinitions(api, 'source'),
       destination: await readDefinitions(api, 'destination'),
     },
   };
+}
+
+async function readOperations(
+  api: RemoteApi,
+  connections: readonly DeployedConnection[],
+): Promise<Map<string, DeployedOperation[]>> {
+  const all = new Map<string, DeployedOperation[]>();
+  for (const { connectionId, operationIds } of connections) {
+    if (!Array.isArray(operationIds) || operationIds.length === 0) continue;
+    const { operations } = await api.call<{ operations: DeployedOperation[] }>('operations/list', {
+      connectionId,
+    });
+    all.set(connectionId, operations);
+  }
+  return all;
 }
 
 async function readActors(api: RemoteApi, kind: Kind): Promise<DeployedActor[]> {
@@ -114,13 +137,19 @@ function connectionEntry(deployed: Deployed, connection: DeployedConnection): Co
   const nameOf = (actors: readonly DeployedActor[], id: string): string =>
     actors.find((each) => each.id === id)?.name ?? id;
   const fields = CONNECTION_FIELDS.filter((field) => connection[field] !== undefined);
+  const operations = deployed.operations.get(connection.connectionId) ?? [];
   return {
     name: connection.name,
     source: nameOf(deployed.source, connection.sourceId),
     destination: nameOf(deployed.destination, connection.destinationId),
     ...Object.fromEntries(fields.map((field) => [field, connection[field]])),
     streams: streamEntries(connection),
+    ...(operations.length === 0 ? {} : { operations: operations.map(operationEntry) }),
   };
+}
+
+function operationEntry({ name, operatorConfiguration }: DeployedOperation): OperationEntry {
+  return { name, operatorConfiguration };
 }
 
 /** The selected streams with what the file can say of one. */

@@ -104,3 +104,44 @@ it('refuses a file that cannot be meant, naming the place', async () => {
     code: 'CFG_ADDRESS_UNREACHABLE',
   });
 });
+
+it('operations of a connection are made, changed and taken away with it', async () => {
+  const operations = (url: string, ...more: string[]): string =>
+    [
+      '    operations:',
+      '      - name: tell',
+      `        operatorConfiguration: { operatorType: webhook, webhook: { executionUrl: '${url}' } }`,
+      ...more,
+      '',
+    ].join('\n');
+  const dbt = [
+    '      - name: models',
+    '        operatorConfiguration: { operatorType: dbt, dbt: { gitRepoUrl: shop } }',
+  ];
+  const named = FILE.replaceAll('shop to lake', 'with operations').replace(
+    'prefix: p_',
+    'prefix: o_',
+  );
+  const first = named + operations('https://hooks.example/canary-hook');
+  await expect(plan(named + operations('**********'))).rejects.toThrow(
+    'operation tell of connection with operations needs its executionUrl',
+  );
+  await carryOut(await plan(first));
+  const settled = async (text: string) =>
+    expect(describePlan(await plan(text))).not.toMatch(/^[+~]/m);
+  await settled(first);
+  const text = stringify(exported(await readDeployed(remote)));
+  expect(text).not.toContain('canary');
+  await settled(text);
+  for (const next of [
+    named + operations('https://hooks.example/another'),
+    named + operations('https://hooks.example/another', ...dbt),
+    named + operations('https://hooks.example/another'),
+    `${named}    operations: []\n`,
+  ]) {
+    const changes = await plan(next);
+    expect(describePlan(changes)).toContain('~ connection with operations: operations\n');
+    await carryOut(changes);
+    await settled(next);
+  }
+});

@@ -45,7 +45,15 @@ configuration:
       - stream: { name: left_out, namespace: public }
         config: { sync_mode: full_refresh, destination_sync_mode: append, selected: false }
   operations:
-    - { name: basic, operator_configuration: { operator_type: normalization } }
+    - { name: basic, operator_configuration: { operator_type: normalization, normalization: { option: basic } } }
+    - name: models
+      operation_id: 11111111-2222-4333-8444-555555555555
+      operator_configuration:
+        operator_type: dbt
+        dbt: { git_repo_url: shop, git_repo_branch: null, docker_image: null, dbt_arguments: run }
+        normalization: null
+    - { name: tell, operator_configuration: { operator_type: webhook, webhook: { execution_url: 'https://\${SHOP_HOST}/done' } } }
+    - { name: cloud, operator_configuration: { operator_type: webhook, webhook: { webhook_type: dbtCloud, dbt_cloud: { job_id: 7 } } } }
 `;
 
 it('takes an octavia folder, its secrets as references and the rest as the environment has it', async () => {
@@ -68,7 +76,9 @@ configuration:
   const source = 'sources/shop/configuration.yaml';
   write('project/connections/shop_to_warehouse/configuration.yaml', connection(source));
   const { file, notes } = await importAirbyte([join(root, 'project')], variables);
-  expect(notes).toEqual(['connection shop to warehouse: its 1 operations are not in the file']);
+  expect(notes).toEqual([
+    "connection shop to warehouse: its operation cloud is not in the file: dbt Cloud's own jobs are not served",
+  ]);
   expect(parseConfigFile(stringify(file))).toEqual({
     sources: [
       {
@@ -110,6 +120,29 @@ configuration:
             primaryKey: [['order_id']],
           },
         ],
+        operations: [
+          {
+            name: 'basic',
+            operatorConfiguration: {
+              operatorType: 'normalization',
+              normalization: { option: 'basic' },
+            },
+          },
+          {
+            name: 'models',
+            operatorConfiguration: {
+              operatorType: 'dbt',
+              dbt: { gitRepoUrl: 'shop', dbtArguments: 'run' },
+            },
+          },
+          {
+            name: 'tell',
+            operatorConfiguration: {
+              operatorType: 'webhook',
+              webhook: { executionUrl: 'https://shop-db/done' },
+            },
+          },
+        ],
       },
     ],
   });
@@ -149,7 +182,7 @@ it("takes what Airbyte's API lists, from one file or several", async () => {
       name: 'both',
       status: 'inactive',
       schedule: { units: 24, timeUnit: 'hours' },
-      operationIds: [],
+      operationIds: ['o1', 'o2'],
       syncCatalog: {
         streams: [
           {
@@ -162,8 +195,13 @@ it("takes what Airbyte's API lists, from one file or several", async () => {
   ];
   const both = write('answers/ends.json', JSON.stringify({ sources, destinations }));
   const last = write('answers/connections.json', JSON.stringify({ connections }));
-  const { file, notes } = await importAirbyte([both, last], variables);
-  expect(notes).toEqual([]);
+  const dbt = { operatorType: 'dbt', dbt: { gitRepoUrl: 'shop', dbtArguments: 'run' } };
+  const operations = [{ operationId: 'o1', name: 'models', operatorConfiguration: dbt }];
+  const more = write('answers/operations.json', JSON.stringify({ operations }));
+  const { file, notes } = await importAirbyte([both, last, more], variables);
+  expect(notes).toEqual([
+    'connection both: its operation o2 is not in the file: the answer of operations/list is missing',
+  ]);
   expect(parseConfigFile(stringify(file)).connections).toMatchObject([
     {
       source: 'shop',
@@ -171,6 +209,7 @@ it("takes what Airbyte's API lists, from one file or several", async () => {
       scheduleType: 'basic',
       scheduleData: { basicSchedule: { units: 24, timeUnit: 'hours' } },
       streams: [{ name: 'orders', syncMode: 'full_refresh' }],
+      operations: [{ name: 'models', operatorConfiguration: dbt }],
     },
   ]);
   await expect(importAirbyte([last], variables)).rejects.toThrow(
