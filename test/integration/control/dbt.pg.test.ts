@@ -1,43 +1,11 @@
-import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { homedir, tmpdir } from 'node:os';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { runDbt } from '../../../services/scheduler/dbt.ts';
 import { postgresContext } from '../../support/contexts.ts';
+import { NO_NETWORK, pythonEnvironment } from '../../support/python.ts';
 import { query } from '../../support/rig.ts';
-
-const INSTALL_MS = 90_000;
-
-/** dbt with its Postgres adapter in a virtual environment that is kept; null where Python or its
- * packages are not to be had, which is remembered beside it: remove the note to try again. */
-function installedDbt(): string | null {
-  const cache = process.env['HEADRACE_CACHE'] ?? join(homedir(), '.cache', 'headrace');
-  const folder = join(cache, 'dbt-postgres');
-  const command = join(folder, 'bin', 'dbt');
-  const complete = join(folder, 'complete');
-  const unavailable = join(cache, 'dbt-postgres.unavailable');
-  if (existsSync(complete)) return command;
-  if (existsSync(unavailable)) return null;
-  const run = (program: string, words: string[]) =>
-    execFileSync(program, words, { timeout: INSTALL_MS, stdio: 'pipe' });
-  try {
-    mkdirSync(cache, { recursive: true });
-    run('python3', ['-m', 'venv', folder]);
-    run(join(folder, 'bin', 'pip'), [
-      'install',
-      '--quiet',
-      'dbt-core==1.9.4',
-      'dbt-postgres==1.9.0',
-    ]);
-    writeFileSync(complete, '');
-    return command;
-  } catch {
-    rmSync(folder, { recursive: true, force: true });
-    writeFileSync(unavailable, '');
-    return null;
-  }
-}
 
 /** The guide's model: a view over the raw documents that a sync without normalization leaves. */
 const MODEL = `
@@ -75,11 +43,10 @@ sources:
   'models/stg_customers.sql': MODEL,
 };
 
-const dbt = installedDbt();
-
-test.skipIf(dbt === null)(
+test.skipIf(NO_NETWORK)(
   "the guide's model runs on the raw table with dbt itself",
   async () => {
+    const bin = await pythonEnvironment(['dbt-core==1.9.4', 'dbt-postgres==1.9.0']);
     await using server = await postgresContext();
     const projects = mkdtempSync(join(tmpdir(), 'headrace-dbt-'));
     try {
@@ -107,7 +74,7 @@ test.skipIf(dbt === null)(
       };
       const lines: string[] = [];
       await runDbt({ gitRepoUrl: 'shop', dbtArguments: 'run' }, destination, {
-        settings: { command: dbt, projects },
+        settings: { command: join(bin, 'dbt'), projects },
         signal: new AbortController().signal,
         log: (line) => Promise.resolve(void lines.push(line)),
       });

@@ -3,13 +3,11 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
-import { pythonEnvironment } from '../../../support/python.ts';
+import { NO_NETWORK, pythonEnvironment } from '../../../support/python.ts';
 import { BUCKET } from './buckets.ts';
 import { randomChanges } from './key-workload.ts';
 import { column, MemoryTopic, range } from './memory-topic.ts';
 import { Lake } from './s3-fixture.ts';
-
-const bin = await pythonEnvironment(['pyarrow==18.1.0']);
 
 /** The n-th Python program of docs/lake.md as it stands there, but for where the bucket is. */
 function fromPage(n: number, folder: string, root: string): string {
@@ -25,16 +23,17 @@ function fromPage(n: number, folder: string, root: string): string {
 }
 
 /** The ways in that docs/lake.md gives, in pyarrow, which shares no code with what we write with. */
-test.runIf(bin !== null)(
+test.skipIf(NO_NETWORK)(
   'what pyarrow reads is what DuckDB reads',
   async () => {
+    const bin = await pythonEnvironment(['pyarrow==18.1.0']);
     await using lake = await Lake.start('folder');
     const root = join(String(lake.config()['s3_endpoint']).replace('file://', ''), BUCKET);
     const ids = (program: string): unknown => {
       const path = join(lake.scratch, 'program.py');
       const sorted = "print(json.dumps(sorted(rows.to_table(columns=['id'])['id'].to_pylist())))";
       writeFileSync(path, `import json\n${program}\n${sorted}\n`);
-      return JSON.parse(execFileSync(join(bin as string, 'python'), [path], { encoding: 'utf8' }));
+      return JSON.parse(execFileSync(join(bin, 'python'), [path], { encoding: 'utf8' }));
     };
 
     const topic = new MemoryTopic();
