@@ -75,11 +75,17 @@ class Scheduler {
     }
     if (this.options.clock.now() - this.prunedAt > PRUNE_EVERY_MS)
       this.start('prune', () => this.prune());
-    this.start('schemas', () => this.schemas.look());
-    this.start('tables', () => this.tables.look());
+    this.start('connections', () => this.watchConnections());
     const jobs = await store.jobs.open();
     for (const { id } of jobs) this.start(`job ${id}`, () => this.step(id, stopping));
     return jobs.length > 0;
+  }
+
+  /** One reading for both: it brings all reports along and is the largest question to the store. */
+  private async watchConnections(): Promise<void> {
+    const connections = await this.options.store.monitoring.activeConnections();
+    this.start('schemas', () => this.schemas.look(connections));
+    this.start('tables', () => this.tables.look(connections));
   }
 
   /** Reads the job itself: the list may be from before the step that has just ended. */

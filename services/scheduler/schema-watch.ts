@@ -34,8 +34,7 @@ export class SchemaWatch {
     this.store = store;
   }
 
-  async look(): Promise<void> {
-    const connections = await this.store.monitoring.activeConnections();
+  async look(connections: readonly MonitoredConnection[]): Promise<void> {
     const standing = await this.store.schemaChanges.standing();
     for (const connection of connections) {
       await this.noteDifferences(connection);

@@ -41,9 +41,9 @@ export class SourceTables {
     this.options = options;
   }
 
-  async look(): Promise<void> {
-    const { store, logger, schemaLookMs } = this.options;
-    for (const connection of await store.monitoring.activeConnections()) {
+  async look(connections: readonly MonitoredConnection[]): Promise<void> {
+    const { logger, schemaLookMs } = this.options;
+    for (const connection of connections) {
       const { connectionId, document } = connection.subject;
       if (schemaPolicyOf(document) !== 'propagate_fully') continue;
       if (Date.now() - (this.askedAt.get(connectionId) ?? 0) < schemaLookMs) continue;
