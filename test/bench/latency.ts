@@ -28,7 +28,7 @@ import { watchStages } from './stage-shares.ts';
 
 const RATE = 1_000;
 const SECONDS = Number(process.env['BENCH_SECONDS'] ?? 60);
-const WARM_UP_SECONDS = 3;
+const WARM_UP_SECONDS = 10;
 const WRITERS = 4;
 
 const TOPIC = 'headrace.shop.public.events';
