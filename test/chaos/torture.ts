@@ -25,6 +25,8 @@ const { values } = parseArgs({
     control: { type: 'boolean', default: false },
   },
 });
+// The servers and instances are ended by what runs at an exit.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
 const SOURCES = ['postgres', 'mysql', 'mariadb'] as const;
 const say = (line: string): boolean => process.stdout.write(`${line}\n`);
 if (values.planted) process.exit(await plantedBugs());
