@@ -19,13 +19,15 @@ const EXPECTED: Readonly<Record<Component, readonly string[]>> = {
  * replaced learns of it. */
 const ALWAYS = ['KAFKA_FENCED', 'SNK_FENCED'];
 
-/** Servers that are in use at every moment: while one is away somebody has to say so. */
+/** Servers that are in use at every moment: while one is away for long somebody has to say so. */
 const ALARM: Partial<Record<Component, RegExp>> = {
   sourceDb: /^SRC_/,
   broker: /^KAFKA_/,
   targetDb: /^(DST_|CFG_STORE_)/,
 };
 
+/** One that is back sooner may have been missed by nobody: a client asks again a few times by itself. */
+const ALARM_AFTER_MS = 5_000;
 /** After the server is back: what waited for an answer is told after its own limit of time. */
 const ALARM_WITHIN_MS = 30_000;
 
@@ -48,10 +50,9 @@ export function unexplained(logs: string, faults: readonly InjectedFault[]): str
 
 function isSilent(fault: InjectedFault, said: readonly Said[]): boolean {
   const alarm = ALARM[fault.component];
-  if (alarm === undefined) return false;
-  const from = fault.endedAt - fault.downMs - 1_000;
+  if (alarm === undefined || fault.endedAt - fault.beganAt < ALARM_AFTER_MS) return false;
   const to = fault.endedAt + ALARM_WITHIN_MS;
-  return !said.some(({ code, at }) => at >= from && at <= to && alarm.test(code));
+  return !said.some(({ code, at }) => at >= fault.beganAt && at <= to && alarm.test(code));
 }
 
 function silence({ component, atMs }: InjectedFault): string {

@@ -12,14 +12,16 @@ type Worker = 'source' | 'sink' | 'scheduler' | 'api';
 
 interface Member {
   readonly role: Worker;
-  readonly port: number;
+  port: number;
   process: HeadraceProcess | null;
   /** A fault has it down; nobody else is to start it. */
   held: boolean;
 }
 
 export interface InjectedFault extends Fault {
-  /** Epoch milliseconds from which recovery counts: when it was up again, or, stopped, from the stop
+  /** Epoch milliseconds, as all below. */
+  readonly beganAt: number;
+  /** From here recovery counts: when it was up again, or, stopped, from the stop
    * on, since another instance is to take over. */
   countsFrom: number;
   endedAt: number;
@@ -43,6 +45,7 @@ export class Fleet {
   private readonly rig: Rig;
   private readonly source: Pick<TorturedSource, 'server' | 'link'>;
   private members: Member[] = [];
+  private readonly logFiles = new Set<string>();
   private ended = false;
   private readonly restarts = new Map<LocalServer, Promise<void>>();
   private supervising: Promise<void> = Promise.resolve();
@@ -93,10 +96,7 @@ export class Fleet {
 
   /** All log lines of all processes so far. */
   logs(): string {
-    return this.members
-      .map(({ role, port }) => this.logOf(role, port))
-      .map((file) => readFileSync(file, 'utf8'))
-      .join('');
+    return [...this.logFiles].map((file) => readFileSync(file, 'utf8')).join('');
   }
 
   /**
@@ -105,17 +105,20 @@ export class Fleet {
    */
   private async killServer(server: LocalServer, fault: Fault): Promise<InjectedFault> {
     const before = this.restarts.get(server) ?? Promise.resolve();
+    let beganAt = 0;
     const restart = before.then(async () => {
+      beganAt = Date.now();
       await server.kill();
       await delay(fault.downMs);
       await server.restart();
     });
     this.restarts.set(server, restart);
     await restart;
-    return { ...fault, countsFrom: Date.now(), endedAt: Date.now() };
+    return { ...fault, beganAt, countsFrom: Date.now(), endedAt: Date.now() };
   }
 
   private async cutLink(fault: Fault): Promise<InjectedFault> {
+    const beganAt = Date.now();
     const { link } = this.source;
     if (fault.kind === 'kill') link?.reset();
     else {
@@ -123,16 +126,17 @@ export class Fleet {
       await delay(fault.downMs);
       link?.heal();
     }
-    return { ...fault, countsFrom: Date.now(), endedAt: Date.now() };
+    return { ...fault, beganAt, countsFrom: Date.now(), endedAt: Date.now() };
   }
 
   private async killMember(member: Member, fault: Fault): Promise<InjectedFault> {
+    const beganAt = Date.now();
     member.held = true;
     await member.process?.kill();
     await delay(fault.downMs);
     await this.launch(member);
     member.held = false;
-    return { ...fault, countsFrom: Date.now(), endedAt: Date.now() };
+    return { ...fault, beganAt, countsFrom: Date.now(), endedAt: Date.now() };
   }
 
   private async stopMember(member: Member, fault: Fault): Promise<InjectedFault> {
@@ -142,7 +146,7 @@ export class Fleet {
     const until = countsFrom + fault.downMs;
     while (!this.ended && Date.now() < until) await delay(100);
     signal(pid, 'SIGCONT');
-    return { ...fault, countsFrom, endedAt: Date.now() };
+    return { ...fault, beganAt: countsFrom, countsFrom, endedAt: Date.now() };
   }
 
   private serverOf(component: Component): LocalServer | null {
@@ -185,8 +189,11 @@ export class Fleet {
   }
 
   private async launch(member: Member): Promise<void> {
-    while (!this.ended) {
+    for (let isFirst = true; !this.ended; isFirst = false) {
       try {
+        // While it was down somebody else's server may have taken the port. The API's is known to clients.
+        if (!isFirst && member.role !== 'api') member.port = await freePort();
+        this.logFiles.add(this.logOf(member.role, member.port));
         member.process = await startHeadrace({
           home: this.home(),
           apiPort: member.port,

@@ -11,6 +11,7 @@ const fault = (component: Component): InjectedFault => ({
   instance: 'active',
   atMs: 1_000,
   downMs: 500,
+  beganAt: AT - 6_000,
   countsFrom: AT,
   endedAt: AT,
 });
@@ -36,4 +37,5 @@ test('a server that was away is to be spoken of, at its time', () => {
   ]);
   const soon = line('KAFKA_UNAVAILABLE', '2026-01-01T00:00:12.000Z');
   expect(unexplained(soon, [fault('broker'), fault('api'), fault('minio')])).toEqual([]);
+  expect(unexplained('', [{ ...fault('broker'), beganAt: AT - 1_000 }])).toEqual([]);
 });
