@@ -12,10 +12,13 @@ const LEAST_BUFFER_BYTES = 16 * MIB;
  */
 export class MemoryBudget {
   readonly bytes: number;
+  private readonly whole: MemoryBudget | null;
   private held = 0;
 
-  constructor(bytes: number) {
+  /** `whole`: what it is a part of. */
+  constructor(bytes: number, whole: MemoryBudget | null = null) {
     this.bytes = bytes;
+    this.whole = whole;
   }
 
   /** Of a process that is to stay below `memoryMb` MiB as a whole. */
@@ -24,13 +27,21 @@ export class MemoryBudget {
   }
 
   get free(): number {
-    return this.bytes - this.held;
+    return Math.min(this.bytes - this.held, this.whole?.free ?? Infinity);
+  }
+
+  /** Its buffers have `bytes` at most together, and less when the rest of the process is busy. */
+  part(bytes: number): MemoryBudget {
+    return new MemoryBudget(Math.max(LEAST_BUFFER_BYTES, bytes), this);
   }
 
   account(): BufferAccount {
-    return new BufferAccount(this, (change) => {
-      this.held += change;
-    });
+    return new BufferAccount(this, (change) => this.hold(change));
+  }
+
+  private hold(change: number): void {
+    this.held += change;
+    this.whole?.hold(change);
   }
 }
 

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { memoryLimitOf } from '../config/connection-resources.ts';
 import { captureIdSql, captureNameSql } from './actors.ts';
 import {
   isReadByJob,
@@ -212,13 +213,17 @@ function connectionWork(row: Row, sealer: Sealer): ConnectionWork {
     };
   });
   const config = sealer.open(row.destination.configuration);
+  const memoryLimitBytes = memoryLimitOf(row.document['resourceRequirements']);
+  const limits = memoryLimitBytes === undefined ? {} : { memoryLimitBytes };
+  const versioned = [row.destination.revision, row.normalizes, streams.map(versionedPart)];
   return {
     connectionId: row.id,
     sourceId: row.captureId,
     connector: row.destination.connector,
     config: row.normalizes ? withNormalization(config) : config,
     streams,
-    version: versionOf([row.destination.revision, row.normalizes, streams.map(versionedPart)]),
+    ...limits,
+    version: versionOf(memoryLimitBytes === undefined ? versioned : [...versioned, limits]),
   };
 }
 

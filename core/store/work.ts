@@ -86,6 +86,8 @@ export interface ConnectionWork {
   readonly connector: string;
   readonly config: Record<string, unknown>;
   readonly streams: readonly ConnectionStreamWork[];
+  /** What its delivery may hold in buffers; absent where only the process's own limit counts. */
+  readonly memoryLimitBytes?: number;
   readonly version: string;
 }
 

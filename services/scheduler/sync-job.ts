@@ -1,5 +1,6 @@
 import { toPipelineError, type PipelineError } from '../../core/errors/pipeline-error.ts';
 import { metrics } from '../../core/observe/metrics.ts';
+import { resourceNotes } from '../../core/config/connection-resources.ts';
 import type { Logger } from '../../core/observe/logger.ts';
 import { failureReason } from '../../core/store/failure-reason.ts';
 import type { FailureReason, Job } from '../../core/store/jobs.ts';
@@ -126,6 +127,10 @@ export class SyncJob {
         ? 'job: sync started'
         : 'job: reset started: streams are copied anew',
     );
+    const { document } = await this.options.store.connections.get(this.job.connectionId);
+    for (const note of resourceNotes(document['resourceRequirements'])) {
+      await this.log(`job: ${note}`);
+    }
   }
 
   /** The barrier's mark stays: what was captured and delivered for it need not be again. */

@@ -80,8 +80,23 @@ export class SinkRunner {
     });
   }
 
+  /** Of the process's, the part that the connection may have. */
+  private memory(): MemoryBudget {
+    const { work, memory, log } = this.options;
+    const { connectionId, memoryLimitBytes } = work;
+    if (memoryLimitBytes === undefined) return memory;
+    if (memoryLimitBytes > memory.bytes) {
+      log.warn(
+        { connection: connectionId, memoryLimitBytes, processBytes: memory.bytes },
+        "the connection's memory_limit is above what the process has for the buffers of all",
+      );
+    }
+    return memory.part(memoryLimitBytes);
+  }
+
   private async attempt(signal: AbortSignal): Promise<void> {
-    const { work, connector, kafka, memory } = this.options;
+    const { work, connector, kafka } = this.options;
+    const memory = this.memory();
     const accounts = [memory.account(), memory.account(), memory.account()] as const;
     const [fetched, waiting, buffers] = accounts;
     const streams = this.gatedStreams();

@@ -44,6 +44,28 @@ describe('attempts', () => {
     expect((await attemptsOf(id)).map((each) => each.status)).toEqual(['failed', 'failed']);
   });
 
+  it("a connection's own limit of memory reaches its delivery, and its job says what is not applied", async () => {
+    const { store } = on.stage;
+    const { document } = await store.connections.get(on.ids.connectionId);
+    const before = await on.stage.versions(on.ids);
+    const resourceRequirements = { memory_limit: '64Mi', cpu_limit: '1.0' };
+    const limited = { ...document, resourceRequirements };
+    await store.connections.update(on.ids.connectionId, { status: 'active', document: limited });
+    const { connections } = await store.work.listWork();
+    const work = connections.find((each) => each.connectionId === on.ids.connectionId);
+    expect(work?.memoryLimitBytes).toBe(64 * 1024 * 1024);
+    // Another version, so that a delivery that runs begins anew with it; the source's stays.
+    const after = await on.stage.versions(on.ids);
+    expect(after.connection).not.toBe(before.connection);
+    expect(after.source).toBe(before.source);
+    const id = await sync();
+    on.stage.startScheduler();
+    await expect.poll(() => logOf(id), eventually).toContain('job: sync started');
+    await expect
+      .poll(() => logOf(id), eventually)
+      .toMatch(/bounds the buffers of the delivery \(64Mi\)[^]*cpu_limit kept and not applied/);
+  });
+
   it('ends one whose worker died for want of memory, in Airbyte’s words, and begins another', async () => {
     on.stage.policy = { ...on.stage.policy, ...quick };
     const { work } = on.stage.store;

@@ -31,6 +31,23 @@ describe('the memory of a process', () => {
     expect(late.isFull(1)).toBe(false);
   });
 
+  it('a part of it has no more than its own, nor more than the rest leaves', () => {
+    const MIB = 1024 * 1024;
+    const whole = new MemoryBudget(100 * MIB);
+    const part = whole.part(40 * MIB);
+    const account = part.account();
+    expect(account.room()).toBe(20 * MIB);
+    account.hold(30 * MIB);
+    expect([part.free, whole.free]).toEqual([10 * MIB, 70 * MIB]);
+    const other = whole.account();
+    other.hold(66 * MIB);
+    expect(part.free).toBe(4 * MIB);
+    account.close();
+    other.close();
+    expect([part.free, whole.free]).toEqual([40 * MIB, 100 * MIB]);
+    expect(whole.part(1).bytes).toBe(16 * MIB);
+  });
+
   it('keeps to a limit of its own below what is free', () => {
     const account = new MemoryBudget(1000).account();
     expect(account.isFull(99, 100)).toBe(false);
