@@ -12,21 +12,28 @@ export async function createOrders(source: LocalServer): Promise<void> {
   );
 }
 
+/** Inserts orders of these numbers, which may be expressions. */
+export function insertOrders(first: number | string, last: number | string): string {
+  return `insert into orders select i, i % 1000, i / 7.0, i % 2 = 0, 'open', repeat('n', 136), now(), now()
+    from generate_series(${first}, ${last}) i`;
+}
+
 /** Half inserts, half updates, 100 rows a transaction. */
 export async function writeBacklog(source: LocalServer, changes: number): Promise<void> {
   const half = changes / 2;
+  const first = `batch * ${ROWS_PER_TRANSACTION} + 1`;
+  const last = `(batch + 1) * ${ROWS_PER_TRANSACTION}`;
   await query(
     source,
     `create procedure backlog() language plpgsql as $$
      begin
        for batch in 0..${half / ROWS_PER_TRANSACTION - 1} loop
-         insert into orders select i, i % 1000, i / 7.0, i % 2 = 0, 'open', repeat('n', 136), now(), now()
-           from generate_series(batch * ${ROWS_PER_TRANSACTION} + 1, (batch + 1) * ${ROWS_PER_TRANSACTION}) i;
+         ${insertOrders(first, last)};
          commit;
        end loop;
        for batch in 0..${half / ROWS_PER_TRANSACTION - 1} loop
          update orders set status = 'paid', updated_at = now()
-           where id between batch * ${ROWS_PER_TRANSACTION} + 1 and (batch + 1) * ${ROWS_PER_TRANSACTION};
+           where id between ${first} and ${last};
          commit;
        end loop;
      end $$`,

@@ -7,6 +7,7 @@ import { latency } from './latency.ts';
 import { many } from './many.ts';
 import { mysqlParser } from './mysql-parser.ts';
 import { path } from './path.ts';
+import { peer } from './peer/peer.ts';
 import { snapshot } from './snapshot.ts';
 import { startup } from './startup.ts';
 import { sustained } from './sustained.ts';
@@ -31,6 +32,7 @@ const BENCHES: Readonly<Record<string, () => Promise<Record<string, unknown>>>> 
   impact,
   many,
   path,
+  peer,
 };
 
 const name = process.argv[2] ?? '';

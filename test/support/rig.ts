@@ -193,10 +193,11 @@ export async function createSource(
   rig: Rig,
   config: Record<string, unknown>,
   kind: 'sourcePostgres' | 'sourceMysql' = 'sourcePostgres',
+  name = 'shop',
 ): Promise<string> {
   const { sourceId } = await rig.api.quiet<{ sourceId: string }>('sources/create', {
     workspaceId: await workspaceOf(rig),
-    name: 'shop',
+    name,
     sourceDefinitionId: DEFINITIONS[kind],
     connectionConfiguration: config,
   });
