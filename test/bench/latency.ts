@@ -15,7 +15,7 @@ import { createEvents, RATE, singleRowDelays, spread } from './single-row-load.t
 import { watchStages } from './stage-shares.ts';
 
 const SECONDS = Number(process.env['BENCH_SECONDS'] ?? 60);
-const WARM_UP_SECONDS = 3;
+const WARM_UP_SECONDS = 10;
 const TOPIC = 'headrace.shop.public.events';
 
 /**
