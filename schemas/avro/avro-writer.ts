@@ -1,3 +1,5 @@
+import { byteRun } from './byte-run.ts';
+
 /**
  * Writes Avro's binary encoding into a growing buffer. Callers reserve room once per record with
  * `ensure` and then write without further checks; copies from source bytes never pass through a
@@ -109,7 +111,7 @@ export class AvroWriter {
       this.pos = pos;
       return;
     }
-    bytes.set(source.subarray(start, end), pos);
+    bytes.set(byteRun(source, start, end), pos);
     this.pos = pos + (end - start);
   }
 

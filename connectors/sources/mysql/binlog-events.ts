@@ -1,4 +1,5 @@
 import { crc32, inflateSync, zstdDecompressSync } from 'node:zlib';
+import { byteRun } from '../../../schemas/avro/byte-run.ts';
 import { PipelineError } from '../../../core/errors/pipeline-error.ts';
 import { protocolError } from './errors.ts';
 import { lengthAt, lengthBytes } from './packets.ts';
@@ -55,7 +56,7 @@ export function emptyHeader(): EventHeader {
 export function verifiedEnd(bytes: Buffer, start: number, end: number, checksums: boolean): number {
   if (!checksums) return end;
   const stop = end - 4;
-  if (crc32(bytes.subarray(start, stop)) !== uint32At(bytes, stop)) {
+  if (crc32(byteRun(bytes, start, stop)) !== uint32At(bytes, stop)) {
     throw new PipelineError('SRC_CONNECTION_LOST', 'an event of the log has a wrong checksum');
   }
   return stop;

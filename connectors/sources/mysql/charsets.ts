@@ -1,4 +1,5 @@
 import { isUtf8 } from 'node:buffer';
+import { byteRun } from '../../../schemas/avro/byte-run.ts';
 import type { CellEncoder } from '../../capture/row-codec.ts';
 import { badValue } from './errors.ts';
 import type { SideSession } from './session.ts';
@@ -127,7 +128,7 @@ export class Charsets {
         encode: (out, src, start, end) => {
           if (isShortAscii(src, start, end)) return out.writeBytes(src, start, end);
           // One view of the cell for the look at it and for the copy.
-          const cell = src.subarray(start, end);
+          const cell = byteRun(src, start, end);
           if (!isUtf8(cell)) throw badValue('text in UTF-8');
           out.writeAll(cell);
         },

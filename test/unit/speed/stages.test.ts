@@ -11,6 +11,7 @@ import { parseBatches } from '../../../topics/consume/record-batches.ts';
 import { cutBatches, writeBatch } from '../../../topics/produce/record-batch.ts';
 import { ByteWriter } from '../../../topics/wire/bytes.ts';
 import { stageCost, type StageCost } from './calibrated-cost.ts';
+import { loggedRows, LoggedSide } from './mysql-fixture.ts';
 import {
   appendedTable,
   CHANGES,
@@ -44,6 +45,15 @@ describe('the cost of an event', { timeout: PATIENCE_MS }, () => {
   test('from the wire of the replication protocol to Avro', () => {
     const limit = { cpu: 4, heapBytes: 1_100 };
     const cost = stageCost(EVENTS, limit, () => side.outbox.recycle(side.encode(messages)));
+    expectBelow(cost, limit);
+  });
+
+  test("from a row event of MySQL's log to Avro", async () => {
+    const limit = { cpu: 3, heapBytes: 400 };
+    const logged = await LoggedSide.open();
+    const event = loggedRows(EVENTS);
+    expect(logged.encode(event)).toBe(EVENTS);
+    const cost = stageCost(EVENTS, limit, () => void logged.encode(event));
     expectBelow(cost, limit);
   });
 
