@@ -94,10 +94,11 @@ async function run(name: string, roles: readonly Role[]): Promise<void> {
   }
   const store = await openStore(settings);
   const kafka = await openKafka(settings, (line) => log.info({ stack: 'kafka' }, line));
+  let cleanEnd = (): void => undefined;
   try {
     const owner = `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`;
     const memory = MemoryBudget.ofProcess(settings.memoryMb);
-    await watchMemoryDeaths(settings.home, owner, { store, log });
+    cleanEnd = await watchMemoryDeaths(settings.home, owner, { store, log });
     const program: Program = { settings, log, logs, store, kafka, memory, owner };
     const services = roles.map((role) => ROLES[role].make(program));
     if (!roles.includes('api')) services.push(healthService(program));
@@ -105,6 +106,7 @@ async function run(name: string, roles: readonly Role[]): Promise<void> {
     flushCompileCache();
     await runServices({ services, logger: log });
   } finally {
+    cleanEnd();
     await kafka.close();
     await store.close();
   }
