@@ -52,6 +52,7 @@ export function compared(ours: Figures | undefined, theirs: Figures | undefined,
     met: rate >= bar,
     wall: times(theirs, ours, 'wallSeconds'),
     systemCpu: times(theirs, ours, 'systemCpuSeconds'),
+    allCpu: times(theirs, ours, 'allCpuSeconds'),
     peakMB: times(theirs, ours, 'peakMB'),
   };
 }

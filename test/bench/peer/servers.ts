@@ -25,8 +25,8 @@ export function startPeerRig(roles: readonly Role[]): Promise<Rig> {
   });
 }
 
-/** The table, all of its columns NOT NULL (nullable ones cost the peer's Avro more than ours), and
- * what the peer reads it by. */
+/** The table, all of its columns NOT NULL (a nullable one is a union in the peer's Avro), and what the
+ * peer reads it by. */
 export async function createPeerOrders(rig: Rig): Promise<void> {
   await createOrders(rig.source);
   const columns = ['customer', 'amount', 'paid', 'status', 'note', 'created_at', 'updated_at'];

@@ -35,5 +35,6 @@ export async function startup(): Promise<Record<string, unknown>> {
     medians: { headrace, debezium },
     sooner: times(debezium, headrace, 'firstRecordSeconds'),
     systemCpu: times(debezium, headrace, 'systemCpuSeconds'),
+    allCpu: times(debezium, headrace, 'allCpuSeconds'),
   };
 }

@@ -49,15 +49,16 @@ export class Usage {
       Object.entries(after).map(([name, seconds]) => [name, seconds - (this.before[name] ?? 0)]),
     );
     const { machine = 0, bench = 0, ...measured } = used;
-    const ours = Object.values(measured).reduce((sum, seconds) => sum + seconds, bench);
+    const all = Object.values(measured).reduce((sum, each) => sum + each, 0);
     const seconds = (performance.now() - this.started) / 1000;
     const figures = Object.entries(measured).map(
       ([name, value]) => [name, rounded(value)] as const,
     );
     return {
       ...Object.fromEntries(figures),
+      allCpuSeconds: rounded(all),
       peakMB: Math.round(Math.max(...this.pids().map(peakMegabytes))),
-      othersCores: rounded((machine - ours) / seconds),
+      othersCores: rounded((machine - bench - all) / seconds),
       load: this.load,
     };
   }
