@@ -118,6 +118,9 @@ export type KeptEvents = 'every' | 'newest' | 'generation';
 export interface AppendedView {
   /** By partition, the offset below which every event is durable in the copy. */
   readonly ends: ReadonlyMap<number, number>;
+  /** By partition, the offset that the copy begins at, where it is known not to go back to the topic's
+   * first event. */
+  readonly starts?: ReadonlyMap<number, number>;
   /** All rows, in any order; may be asked for again. */
   rows(): AsyncIterable<readonly AppendedRow[]>;
   /** How many rows repeat a key that another row has, deletes left out. Not given where rows have no

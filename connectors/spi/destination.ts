@@ -111,9 +111,9 @@ export interface DestinationWriter {
 export interface Destination {
   /** Whether partitions can be replayed; else such an order is refused. */
   readonly replays?: boolean;
-  /** Why streams of a mode cannot be, and what to do instead; null when they can. Not given where all
-   * can. */
-  replayProblem?(mode: DestinationMode): string | null;
+  /** Why streams of a mode cannot be, in place or by a rebuild, and what to do instead; null when they
+   * can. Not given where all can. */
+  replayProblem?(mode: DestinationMode, rebuild: boolean): string | null;
   readonly spec: ConnectorSpec;
   check(config: Record<string, unknown>): Promise<CheckResult>;
   /** Refuses combinations that make no sense (deduped without a key) before anything is stored. */

@@ -256,7 +256,7 @@ export const ERROR_CODES = {
     origin: 'replication',
     type: 'system_error',
     http: 500,
-    fix: 'Find who wrote a foreign record to the topic at the offset named; then reset the stream and, except into appended Parquet, replay it with --rebuild --from an offset past that record.',
+    fix: 'Find who wrote a foreign record to the topic at the offset named; then reset the stream and replay it with --rebuild --from an offset past that record.',
   },
   CFG_INVALID_STACK: {
     reaction: 'stop',
@@ -312,14 +312,14 @@ export const ERROR_CODES = {
     origin: 'replication',
     type: 'system_error',
     http: 502,
-    fix: 'The topic was deleted outside of Headrace: reset the stream to fill a new one, then replay it with --rebuild; give appended Parquet a new path.',
+    fix: 'The topic was deleted outside of Headrace: reset the stream to fill a new one, then replay it with --rebuild.',
   },
   KAFKA_IDENTITY_CHANGED: {
     reaction: 'hold',
     origin: 'replication',
     type: 'system_error',
     http: 502,
-    fix: 'The topic was deleted and created again, or its log was cut behind our position: reset the stream, then replay it with --rebuild; give appended Parquet a new path.',
+    fix: 'The topic was deleted and created again, or its log was cut behind our position: reset the stream, then replay it with --rebuild.',
   },
   KAFKA_PARTITIONS_CHANGED: {
     reaction: 'hold',
@@ -333,7 +333,7 @@ export const ERROR_CODES = {
     origin: 'replication',
     type: 'system_error',
     http: 502,
-    fix: 'Records were removed before they were delivered: lengthen the retention of the topic, reset the stream, then replay it with --rebuild --from the time of the reset, except into appended Parquet.',
+    fix: 'Records were removed before they were delivered: lengthen the retention of the topic, reset the stream, then replay it with --rebuild --from the time of the reset.',
   },
   KAFKA_FENCED: {
     reaction: 'stop',
@@ -375,7 +375,7 @@ export const ERROR_CODES = {
     origin: 'replication',
     type: 'system_error',
     http: 500,
-    fix: 'A record names a schema that the registry does not hold: find out who removed it or who wrote the record; then reset the stream and, except into appended Parquet, replay it with --rebuild --from an offset past that record.',
+    fix: 'A record names a schema that the registry does not hold: find out who removed it or who wrote the record; then reset the stream and replay it with --rebuild --from an offset past that record.',
   },
   SCH_REGISTRY_REFUSED: {
     reaction: 'hold',
@@ -445,7 +445,7 @@ export const ERROR_CODES = {
     origin: 'destination',
     type: 'config_error',
     http: 409,
-    fix: 'Restore what was removed from the destination; or, in Postgres, have the table built anew from its topic: headrace replay CONNECTION --stream NAMESPACE.NAME --rebuild. For S3, choose another path.',
+    fix: 'Restore what was removed from the destination; or, in Postgres and for appended Parquet, have the stream built anew from its topic: headrace replay CONNECTION --stream NAMESPACE.NAME --rebuild. For other streams on S3, choose another path.',
   },
   DST_TLS: {
     reaction: 'hold',
@@ -529,7 +529,7 @@ export const ERROR_CODES = {
     origin: 'replication',
     type: 'system_error',
     http: 409,
-    fix: 'An update left out a column of a row that the destination does not have: reset the stream, then replay it with --rebuild --from the time of the reset, except into appended Parquet.',
+    fix: 'An update left out a column of a row that the destination does not have: reset the stream, then replay it with --rebuild --from the time of the reset.',
   },
   SNK_FENCED: {
     reaction: 'stop',

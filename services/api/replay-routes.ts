@@ -26,7 +26,7 @@ export function addReplayRoute(app: FastifyInstance, context: ApiContext): void 
     const { store } = context;
     const connection = await store.connections.get(connectionId);
     const streams = chosenStreams(connection, body.streams).map(namedStream);
-    await refuseUnable(context, connection, streams);
+    await refuseUnable(context, connection, streams, rebuild);
     const replayId = await store.replays.order(connectionId, streams, startOf(from), rebuild);
     return { connectionId, replayId, streams };
   });
@@ -36,6 +36,7 @@ async function refuseUnable(
   { store, connectors }: ApiContext,
   { destinationId, document }: Connection,
   streams: readonly NamedStream[],
+  rebuild: boolean,
 ): Promise<void> {
   const { connector } = await store.actors.get('destination', destinationId);
   const destination = await connectors.destinations.load(connector);
@@ -48,7 +49,8 @@ async function refuseUnable(
   for (const { stream, config } of selectedStreams(document)) {
     const { namespace, name } = namedStream(stream);
     if (!streams.some((each) => each.name === name && each.namespace === namespace)) continue;
-    const problem = destination.replayProblem?.(modeOf(config.destinationSyncMode)) ?? null;
+    const problem =
+      destination.replayProblem?.(modeOf(config.destinationSyncMode), rebuild) ?? null;
     if (problem === null) continue;
     throw new PipelineError(
       'API_INVALID_CONNECTION',

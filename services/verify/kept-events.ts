@@ -57,7 +57,7 @@ interface Range {
 
 type IsKept = (partition: number, offset: number) => boolean;
 
-/** Where each partition's events of the last days begin. */
+/** Where each partition's events of the last days begin that the copy is to have. */
 async function youngStarts(
   kafka: KafkaClient,
   topic: string,
@@ -67,7 +67,7 @@ async function youngStarts(
   const starts = new Map<number, number>();
   for (const { partition, low } of await kafka.admin.bounds(topic)) {
     const first = young.get(partition) ?? view.ends.get(partition) ?? 0;
-    starts.set(partition, Math.max(low, first));
+    starts.set(partition, Math.max(low, first, view.starts?.get(partition) ?? 0));
   }
   return starts;
 }

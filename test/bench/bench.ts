@@ -8,6 +8,7 @@ import { many } from './many.ts';
 import { mysqlParser } from './mysql-parser.ts';
 import { path } from './path.ts';
 import { peer } from './peer/peer.ts';
+import { rebuild } from './rebuild.ts';
 import { snapshot } from './snapshot.ts';
 import { startup } from './startup.ts';
 import { sustained } from './sustained.ts';
@@ -27,6 +28,7 @@ const BENCHES: Readonly<Record<string, () => Promise<Record<string, unknown>>>> 
   topics,
   verify,
   lake,
+  rebuild,
   startup,
   sustained,
   impact,

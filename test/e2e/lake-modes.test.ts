@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { rmSync } from 'node:fs';
+import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { DuckDBInstance, type DuckDBConnection } from '@duckdb/node-api';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -157,9 +157,16 @@ describe('the lake', () => {
     });
   }, 240_000);
 
-  it('refuses to write appended records a second time, and names the stream', async () => {
-    const refused = headrace('replay', connectionId, '--stream', 'public.events', '--rebuild');
-    await expect(refused).rejects.toThrow(/stream public\.events: appended files hold each record/);
+  it('has appended files written anew; in place is refused and says what to do instead', async () => {
+    const folder = join(root(), 'data/events');
+    const lost = readdirSync(folder).find((name) => name.endsWith('.parquet'));
+    rmSync(join(folder, lost as string));
+    await headrace('replay', connectionId, '--stream', 'public.events', '--rebuild');
+    await syncs();
+    const events = 'select count(*)::int, count(distinct id)::int from ROWS';
+    expect(await readAppended(database, folder, events)).toEqual([[52, 52]]);
+    const refused = headrace('replay', connectionId, '--stream', 'public.events');
+    await expect(refused).rejects.toThrow(/stream public\.events: .*--rebuild/);
     await expect(headrace('replay', connectionId)).rejects.toThrow('API_INVALID_CONNECTION');
-  }, 60_000);
+  }, 120_000);
 });

@@ -14,9 +14,10 @@ import { ClaimChain } from './claim-chain.ts';
 import { DECOMPRESSORS } from './codecs.ts';
 import { fileRange, sortFiles, type FileRange } from './file-ranges.ts';
 import { GenerationChain, generationPlace } from './generation-chain.ts';
-import { controlPrefix, rowIdHash, streamPrefix } from './object-key.ts';
+import { ownerMark, rowIdHash, streamPrefix } from './object-key.ts';
 import type { ObjectStore } from './object-store.ts';
 import { openStore } from './open-store.ts';
+import { Rebuilds } from './rebuilds.ts';
 import { RowIds } from './row-group.ts';
 import { readSettings, type S3Settings } from './settings.ts';
 
@@ -60,8 +61,8 @@ export const openAppendedFiles: OpenAppendedCopy = async (options) => {
   return {
     keeps: KEPT[stream.mode],
     async look(work) {
-      const { ends, keys } = await chosen();
-      return work({ ends, rows: () => rowsOf(store, keys, folder, partitionOf) });
+      const { keys, ...range } = await chosen();
+      return work({ ...range, rows: () => rowsOf(store, keys, folder, partitionOf) });
     },
     async close() {
       store.close();
@@ -78,6 +79,7 @@ const KEPT: Record<DestinationMode, KeptEvents> = {
 
 interface ChosenFiles {
   readonly ends: ReadonlyMap<number, number>;
+  readonly starts?: ReadonlyMap<number, number>;
   keys(): AsyncIterable<string>;
 }
 
@@ -88,22 +90,33 @@ async function claimedFiles(
   targets: readonly PartitionTarget[],
 ): Promise<ChosenFiles> {
   const ends = new Map<number, number>();
+  const starts = new Map<number, number>();
+  const numbers = new Map<string, number>();
   for (const target of targets) {
-    const chain = new ClaimChain(store, controlPrefix(settings, connectionId, target));
-    const { tail, finished } = await chain.load();
-    ends.set(target.partition, tail === null ? 0 : finished ? tail.end : tail.first);
+    const { partition } = target;
+    const rebuilds = new Rebuilds(store, settings, connectionId, target);
+    const shown = await rebuilds.shownRebuild();
+    const { number, prefix } = rebuilds.set(shown?.number ?? 0);
+    const { tail, finished } = await new ClaimChain(store, prefix).load();
+    // A chain that a rebuild has ended says in its last link what was not delivered of it.
+    const isWhole = finished && tail?.closedBy === undefined;
+    ends.set(partition, (isWhole ? tail?.end : tail?.first) ?? 0);
+    if (shown !== null) starts.set(partition, shown.from);
+    numbers.set(ownerMark(connectionId, target), number);
   }
   const [first] = targets;
   const prefix = first === undefined ? null : streamPrefix(settings, first);
   return {
     ends,
+    starts,
     async *keys() {
       if (prefix === null) return;
       const files: FileRange[] = [];
       for await (const object of store.objects(prefix)) {
         const file = fileRange(object);
-        if (file !== null) files.push(file);
-        else if (object.key.endsWith('.parquet')) yield object.key;
+        const isShown = file !== null && file.rebuild === (numbers.get(file.owner) ?? file.rebuild);
+        if (isShown) files.push(file);
+        else if (file === null && object.key.endsWith('.parquet')) yield object.key;
       }
       // Those that lie within another were joined into it.
       for (const { key } of sortFiles(files).current) yield key;

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { PipelineError } from '../../../core/errors/pipeline-error.ts';
 import type { ObjectStore } from './object-store.ts';
 import { offsetText, type ClaimedRange } from './object-key.ts';
@@ -19,6 +20,8 @@ export interface ClaimedFile {
   /** Date folder within the stream's path; empty without date folders. */
   readonly folder: string;
   readonly rows: number;
+  /** Where a file of a rebuild that is not shown yet lies; it gets its key with the switch. */
+  readonly staged?: string;
 }
 
 export interface Claim extends ClaimedRange {
@@ -27,6 +30,8 @@ export interface Claim extends ClaimedRange {
   readonly previousEnd: number;
   readonly layout: FileLayout;
   readonly files: readonly ClaimedFile[];
+  /** Number of the rebuild that takes the files' place: no claim can follow. */
+  readonly closedBy?: number;
 }
 
 interface Head {
@@ -38,6 +43,26 @@ export interface ChainState {
   /** The newest claim; null when the partition has none. */
   readonly tail: Claim | null;
   readonly finished: boolean;
+}
+
+/** Ends a chain; its range is what was claimed and, so far, not delivered. */
+export function closingClaim(
+  { tail, finished }: ChainState,
+  layout: FileLayout,
+  closedBy: number,
+): Claim {
+  const end = tail?.end ?? 0;
+  return {
+    version: 1,
+    id: randomUUID(),
+    first: tail === null || finished ? end : tail.first,
+    end,
+    createdAt: Date.now(),
+    previousEnd: end,
+    layout: tail?.layout ?? layout,
+    files: [],
+    closedBy,
+  };
 }
 
 export class ClaimChain {
@@ -67,17 +92,31 @@ export class ClaimChain {
   private async newestKey(finished: string | null): Promise<string | null> {
     let newest = finished;
     for await (const key of this.store.list(this.prefix, finished ?? undefined)) {
-      if (/\/\d{20}\.json$/.test(key)) newest = key;
+      if (this.isClaim(key)) newest = key;
     }
     return newest;
   }
 
   /** A head may be missing although all is done: the crash came between the last file and it. */
   private async filesExist(claim: Claim): Promise<boolean> {
-    for (const { key } of claim.files) {
-      if ((await this.store.head(key)) === null) return false;
+    for (const { key, staged } of claim.files) {
+      const isStaged = staged !== undefined && (await this.store.head(staged)) !== null;
+      if (!isStaged && (await this.store.head(key)) === null) return false;
     }
     return true;
+  }
+
+  /** All that there are, oldest first. */
+  async *claims(): AsyncGenerator<Claim> {
+    for await (const key of this.store.list(this.prefix)) {
+      const claim = this.isClaim(key) ? await this.read(key) : null;
+      if (claim !== null) yield claim;
+    }
+  }
+
+  /** Below the folder lie the claims of rebuilds, too. */
+  private isClaim(key: string): boolean {
+    return /^\d{20}\.json$/.test(key.slice(this.prefix.length));
   }
 
   /** False when this link of the chain is another instance's; true also when it is this very claim,

@@ -3,7 +3,7 @@ import { streamLabel } from '../../../schemas/catalog/stream-id.ts';
 import type { Destination } from '../../spi/destination.ts';
 import { openAppendedFiles } from './appended-files.ts';
 import { check } from './check.ts';
-import { dataKey, ownerMark } from './object-key.ts';
+import { dataKey, fileMark, ownerMark } from './object-key.ts';
 import { openStore } from './open-store.ts';
 import { readSettings } from './settings.ts';
 import { spec } from './spec.ts';
@@ -26,7 +26,13 @@ export const destination: Destination = {
     // The longest key that the stream can get is refused here, not at its first file.
     const target = { stream, topic: label, partition: 99_999 };
     const range = { id: '0'.repeat(36), first: 0, end: 0, createdAt: 0 };
-    dataKey(readSettings(config), target, ownerMark('', target), range, 'dt=1970-01-01/hour=00/');
+    dataKey(
+      readSettings(config),
+      target,
+      fileMark(ownerMark('', target), 99_999),
+      range,
+      'dt=1970-01-01/hour=00/',
+    );
   },
 
   open(options) {
@@ -36,8 +42,8 @@ export const destination: Destination = {
   openAppended: openAppendedFiles,
   replays: true,
 
-  replayProblem(mode) {
-    if (mode !== 'append') return null;
-    return 'appended files hold each record once already, and their topic may not go back as far as they do: for a new copy give the destination another path, or reset the stream';
+  replayProblem(mode, rebuild) {
+    if (mode !== 'append' || rebuild) return null;
+    return 'appended files hold each record once already, so that there is nothing to deliver again in place: order it with rebuild (--rebuild), which writes them anew beside what is there';
   },
 };

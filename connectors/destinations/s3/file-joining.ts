@@ -8,11 +8,20 @@ import type { FileColumn } from './file-columns.ts';
 import { fileLayout } from './file-layout.ts';
 import { fileRange, filesToJoin, joinedKey, sortFiles, type FileRange } from './file-ranges.ts';
 import { JoinClaims, type JoinClaim } from './join-claims.ts';
-import { controlPrefix, offsetText, ownerMark, streamPrefix } from './object-key.ts';
+import { offsetText, ownerMark, streamPrefix } from './object-key.ts';
 import { observeFile, type WriterContext } from './range-delivery.ts';
+import type { FileSet } from './rebuilds.ts';
+import { ReplacedFiles } from './replaced-files.ts';
 
 /** Names of a stream's newest files that are looked at together (invariant 9). */
 const MOST_NAMES = 20_000;
+
+/** What of a partition is delivered: everything below `durable`, in files with these columns or fewer. */
+export interface DeliveredFiles {
+  readonly set: FileSet;
+  readonly durable: number;
+  readonly columns: readonly FileColumn[];
+}
 
 /**
  * Puts small files of one partition together, in the background: claimed, built, uploaded, and the
@@ -23,42 +32,35 @@ const MOST_NAMES = 20_000;
 export class FileJoining {
   private readonly target: PartitionTarget;
   private readonly context: WriterContext;
-  private readonly claims: JoinClaims;
-  private readonly mark: string;
+  private readonly replaced: ReplacedFiles;
+  private claims: JoinClaims | null = null;
+  private files: DeliveredFiles | null = null;
   private running: Promise<void> | null = null;
   /** Something was delivered since the look that is under way has begun. */
   private isWanted = false;
   /** Files since the last look. */
   private delivered: number;
-  private durable = 0;
-  private columns: readonly FileColumn[] = [];
-  /** When replaced files were first seen, epoch milliseconds. */
-  private seen = new Map<string, number>();
   private timer: NodeJS.Timeout | null = null;
   private closed = false;
 
   constructor(target: PartitionTarget, context: WriterContext) {
-    const { store, settings, connectionId } = context;
     this.target = target;
     this.context = context;
-    this.mark = ownerMark(connectionId, target);
-    this.claims = new JoinClaims(store, controlPrefix(settings, connectionId, target));
+    this.replaced = new ReplacedFiles(context);
     // The first file may be one that an instance before had delivered, and joined.
-    this.delivered = settings.joinFiles ?? 0;
+    this.delivered = context.settings.joinFiles ?? 0;
   }
 
   /** To be called with what is there at the start: an instance before may have left work half done,
    * and a stream that is idle has no other occasion. */
-  begin(durable: number, columns: readonly FileColumn[]): void {
-    this.durable = durable;
-    this.columns = columns;
+  begin(delivered: DeliveredFiles): void {
+    this.files = delivered;
     this.look();
   }
 
   /** To be called when everything below `durable` is in files with these columns, or fewer. */
-  fileDelivered(durable: number, columns: readonly FileColumn[]): void {
-    this.durable = durable;
-    this.columns = columns;
+  fileDelivered(delivered: DeliveredFiles): void {
+    this.files = delivered;
     if (++this.delivered < (this.context.settings.joinFiles ?? Infinity)) return;
     this.delivered = 0;
     this.look();
@@ -88,26 +90,34 @@ export class FileJoining {
    * instance was faster. */
   private async run(leastFiles: number): Promise<boolean> {
     const { rotateBytes: targetBytes } = this.context.settings;
-    const begun = await this.claims.newest();
+    const { files } = this;
+    if (files === null) return true;
+    const claims = (this.claims ??= new JoinClaims(this.context.store, files.set.prefix));
+    const begun = await claims.newest();
     if (begun !== null) await this.carryOut(begun);
     for (let number = (begun?.number ?? 0) + 1; !this.closed; number++) {
-      const { current, replaced } = sortFiles(await this.files());
-      const isTidy = await this.removeReplaced(replaced);
-      const inputs = filesToJoin(current, { targetBytes, leastFiles, durable: this.durable });
+      const { current, replaced } = sortFiles(await this.filesOf(files.set));
+      const isTidy = await this.replaced.remove(replaced.map(({ key }) => key));
+      const inputs = filesToJoin(current, {
+        targetBytes,
+        leastFiles,
+        durable: this.files?.durable ?? 0,
+      });
       if (inputs === null) return isTidy;
       const claim = claimOf(number, inputs);
-      if (!(await this.claims.make(claim))) return false;
+      if (!(await claims.make(claim))) return false;
       await this.carryOut(claim);
     }
     return true;
   }
 
-  private async files(): Promise<FileRange[]> {
-    const { store, settings } = this.context;
+  private async filesOf({ number }: FileSet): Promise<FileRange[]> {
+    const { store, settings, connectionId } = this.context;
+    const owner = ownerMark(connectionId, this.target);
     let files: FileRange[] = [];
     for await (const object of store.objects(streamPrefix(settings, this.target))) {
       const file = fileRange(object);
-      if (file?.mark !== this.mark) continue;
+      if (file?.owner !== owner || file.rebuild !== number) continue;
       files.push(file);
       if (files.length >= MOST_NAMES * 2) files = files.slice(MOST_NAMES);
     }
@@ -130,7 +140,7 @@ export class FileJoining {
       local.push(path);
       // A closed writer's thread has ended and must not begin again.
       if (this.closed) return;
-      const layout = fileLayout(this.columns, settings);
+      const layout = fileLayout(this.files?.columns ?? [], settings);
       const { rows, bytes } = await encoder.join({ inputs, path, layout });
       const metadata = { 'headrace-claim': claim.id, 'headrace-rows': String(rows) };
       if (await uploads.run(() => store.uploadIfAbsent(claim.key, path, bytes, metadata))) {
@@ -145,20 +155,6 @@ export class FileJoining {
     return join(this.context.spoolFolder, randomUUID());
   }
 
-  /** Removes those that no reader can have begun with any more; true when none is left. */
-  private async removeReplaced(replaced: readonly FileRange[]): Promise<boolean> {
-    const { store, settings } = this.context;
-    const now = Date.now();
-    const before = this.seen;
-    this.seen = new Map(replaced.map(({ key }) => [key, before.get(key) ?? now]));
-    for (const [key, since] of this.seen) {
-      if (since > now - settings.retentionMs || this.closed) continue;
-      await store.delete(key);
-      this.seen.delete(key);
-    }
-    return this.seen.size === 0;
-  }
-
   private failed(error: unknown): boolean {
     if (!this.closed) metrics.errors.inc({ code: toPipelineError(error).code });
     return false;
@@ -166,6 +162,7 @@ export class FileJoining {
 
   close(): void {
     this.closed = true;
+    this.replaced.close();
     if (this.timer !== null) clearTimeout(this.timer);
     this.timer = null;
   }

@@ -8,28 +8,31 @@ import type { StoredObject } from './object-store.ts';
  * file appears is the switch; there is no second object that could be seen without the first.
  */
 export interface FileRange extends StoredObject {
-  /** Folder and partition: ranges are compared within it. */
+  /** Folder, partition and rebuild: ranges are compared within it. */
   readonly place: string;
   /** Names connection, topic and partition (object-key.ts). */
-  readonly mark: string;
+  readonly owner: string;
+  /** Number of the rebuild that the file belongs to; 0 for those delivered first. */
+  readonly rebuild: number;
   readonly first: number;
   readonly end: number;
 }
 
-const RANGE = /([0-9a-f]{8}-\d+)-(\d{20})-(\d{20})(?=[^/]*\.parquet$)/;
+const RANGE = /([0-9a-f]{8}-\d+)(-r\d+)?-(\d{20})-(\d{20})(?=[^/]*\.parquet$)/;
 
 /** Null for what is no appended file of ours. */
 export function fileRange(object: StoredObject): FileRange | null {
   const match = RANGE.exec(object.key);
   if (match === null) return null;
-  const [, mark = '', first, end] = match;
-  const place = `${object.key.slice(0, object.key.lastIndexOf('/') + 1)}${mark}`;
-  return { ...object, place, mark, first: Number(first), end: Number(end) };
+  const [, owner = '', rebuilt = '', first, end] = match;
+  const place = `${object.key.slice(0, object.key.lastIndexOf('/') + 1)}${owner}${rebuilt}`;
+  const rebuild = Number(rebuilt.slice('-r'.length));
+  return { ...object, place, owner, rebuild, first: Number(first), end: Number(end) };
 }
 
 /** The key of a file in place of those from `first` to the one that ends at `end`. */
 export function joinedKey({ key }: FileRange, end: string): string {
-  return key.replace(RANGE, `$1-$2-${end}`);
+  return key.replace(RANGE, `$1$2-$3-${end}`);
 }
 
 /** Whether all that is in the one is in the other. */

@@ -37,6 +37,11 @@ export function ownerMark(connectionId: string, target: PartitionTarget): string
   return `${hash.slice(0, 8)}-${target.partition}`;
 }
 
+/** The same with the number of the rebuild that the files are; those delivered first have none. */
+export function fileMark(owner: string, rebuild: number): string {
+  return rebuild === 0 ? owner : `${owner}-r${rebuild}`;
+}
+
 /** Names topic and partition in row ids. */
 export function rowIdHash({ topic, partition }: PartitionTarget): string {
   return createHash('sha256').update(`${topic}\0${partition}`).digest('hex');
@@ -83,10 +88,15 @@ export function streamPrefix(settings: S3Settings, target: PartitionTarget): str
   return joined([fixed]);
 }
 
-/** Folder, with a slash behind, in which the files of a stream lie that is kept as generations. */
+/** Folder, with a slash behind, that all files of a stream lie in or below. */
 export function streamFolder(settings: S3Settings, target: PartitionTarget): string {
   const prefix = streamPrefix(settings, target);
   return prefix.slice(0, prefix.lastIndexOf('/') + 1);
+}
+
+/** Where readers find which rebuild of a partition to take, with a slash behind. */
+export function rebuildsFolder(settings: S3Settings, target: PartitionTarget): string {
+  return `${streamFolder(settings, target)}_rebuilds/`;
 }
 
 function pathFormat(settings: S3Settings): string {

@@ -74,14 +74,19 @@ export class PartitionWriter implements Partition {
   /** Follows the claims to their end. Answers the first offset to read: the start of a claim that was
    * not finished, else its end; null when there is none. */
   async open(): Promise<number | null> {
-    const { tail, finished } = await this.delivery.open();
-    if (tail === null) return null;
-    this.columns = this.schemas.columns = tail.layout.columns;
-    if (this.context.settings.flatten) this.fields.addColumns(this.columns);
-    this.next = this.first = this.durable = finished ? tail.end : tail.first;
-    if (!finished) this.found = tail;
-    this.joining.begin(this.durable, this.columns);
-    return this.next;
+    const { tail, finished, rebuild, set } = await this.delivery.open();
+    if (tail !== null) {
+      this.columns = this.schemas.columns = tail.layout.columns;
+      if (this.context.settings.flatten) this.fields.addColumns(this.columns);
+      if (!finished) this.found = tail;
+    }
+    const start = tail === null ? rebuild?.from : finished ? tail.end : tail.first;
+    if (start === undefined) return null;
+    this.next = this.first = start;
+    this.durable = this.delivery.hidden?.from ?? start;
+    const { durable, columns } = this;
+    if (this.delivery.hidden === null) this.joining.begin({ set, durable, columns });
+    return start;
   }
 
   get failure(): PipelineError | null {
@@ -106,6 +111,7 @@ export class PartitionWriter implements Partition {
     }
     if (this.found !== null && batch.nextOffset >= this.found.end) await this.endFound();
     this.next = Math.max(this.next, batch.nextOffset);
+    if (this.next >= (this.delivery.hidden?.until ?? Infinity)) await this.rotate();
     this.age.arm();
   }
 
@@ -249,13 +255,20 @@ export class PartitionWriter implements Partition {
   }
 
   private async deliver(sealed: SealedRange): Promise<void> {
+    const wasHidden = this.delivery.hidden !== null;
     await this.delivery.deliver(sealed);
+    // Of a rebuild nothing counts before all of it does.
+    if (this.delivery.hidden !== null) return;
     this.durable = sealed.end;
-    this.joining.fileDelivered(sealed.end, sealed.layout.columns);
+    const { set } = this.delivery;
+    const delivered = { set, durable: sealed.end, columns: sealed.layout.columns };
+    if (wasHidden) this.joining.begin(delivered);
+    else this.joining.fileDelivered(delivered);
   }
 
   private waitMs(): number | null {
-    return this.next === this.first || this.closed ? null : this.context.settings.rotateMs;
+    if (this.next === this.first || this.closed || this.delivery.hidden !== null) return null;
+    return this.context.settings.rotateMs;
   }
 
   async flush(): Promise<void> {
@@ -268,6 +281,7 @@ export class PartitionWriter implements Partition {
     this.closed = true;
     this.background.close();
     this.joining.close();
+    this.delivery.close();
     this.age.clear();
     if (this.spool !== null) this.context.encoder.discard(this.spool);
     this.spool = null;

@@ -5,10 +5,13 @@ import { metrics } from '../../../core/observe/metrics.ts';
 import { failpoint } from '../../../core/run/failpoints.ts';
 import { streamLabel } from '../../../schemas/catalog/stream-id.ts';
 import type { PartitionTarget, SchemaLookup } from '../../spi/destination.ts';
-import { ClaimChain, type ChainState, type Claim } from './claim-chain.ts';
+import type { Claim, ClaimChain } from './claim-chain.ts';
 import type { Encoder, Spool } from './encoder.ts';
-import { controlPrefix, dataKey, ownerMark, rowIdHash, streamPrefix } from './object-key.ts';
+import { dataKey, rowIdHash } from './object-key.ts';
 import type { ObjectStore } from './object-store.ts';
+import { RebuildStart, type OpenedFiles } from './rebuild-start.ts';
+import { RebuildSwitch, stagedKey } from './rebuild-switch.ts';
+import { Rebuilds, type FileSet, type Rebuild } from './rebuilds.ts';
 import type { S3Settings } from './settings.ts';
 import type { FileLayout, SpooledFile } from './spool-builder.ts';
 import type { FieldsOfStreams } from './stream-fields.ts';
@@ -53,53 +56,71 @@ export class RangeDelivery {
   readonly idHash: string;
   private readonly target: PartitionTarget;
   private readonly context: WriterContext;
-  private readonly chain: ClaimChain;
-  private readonly mark: string;
+  private readonly rebuilds: Rebuilds;
+  private readonly rebuildSwitch: RebuildSwitch;
+  private opened: OpenedFiles | null = null;
+  private isShown = true;
   private chainEnd = 0;
 
   constructor(target: PartitionTarget, context: WriterContext) {
     const { settings, connectionId, store } = context;
     this.target = target;
     this.context = context;
-    this.mark = ownerMark(connectionId, target);
-    this.chain = new ClaimChain(store, controlPrefix(settings, connectionId, target));
+    this.rebuilds = new Rebuilds(store, settings, connectionId, target);
+    this.rebuildSwitch = new RebuildSwitch(target, context, this.rebuilds);
     this.idHash = rowIdHash(target);
   }
 
-  /** Where the chain of claims stands. Parts that an interrupted upload left are removed. */
-  async open(): Promise<ChainState> {
-    const state = await this.state();
-    const { tail, finished } = state;
-    if (tail === null) return state;
-    this.chainEnd = finished ? tail.end : tail.previousEnd;
-    for (const { key } of finished ? [] : tail.files) await this.context.store.abortUploads(key);
-    return state;
-  }
-
-  /** Files of this partition without claims: someone removed the claims, and to begin again from the
-   * topic's start would write every row a second time. A claim comes before its files, so another
-   * instance's that were made just now are no such files when one looks for claims once more. */
-  private async state(): Promise<ChainState> {
-    const state = await this.chain.load();
-    if (state.tail !== null) return state;
-    const key = await this.anyFile();
-    if (key === null) return state;
-    const again = await this.chain.load();
-    if (again.tail !== null) return again;
-    const label = streamLabel(this.target.stream.stream);
-    throw new PipelineError(
-      'DST_STATE_LOST',
-      `the bucket holds files of stream ${label} but no record of what they contain (folder _headrace)`,
-      { details: { stream: label, key } },
-    );
-  }
-
-  private async anyFile(): Promise<string | null> {
-    const { settings, store } = this.context;
-    for await (const key of store.list(streamPrefix(settings, this.target))) {
-      if (key.includes(`${this.mark}-`)) return key;
+  /** Where the chain of claims stands. Parts that an interrupted upload left are removed, and a switch
+   * that was cut off is carried out. */
+  async open(): Promise<OpenedFiles> {
+    const opened = await new RebuildStart(this.target, this.context, this.rebuilds).open();
+    const { tail, finished, rebuild, isShown } = opened;
+    this.opened = opened;
+    this.isShown = isShown;
+    if (tail !== null) {
+      this.chainEnd = finished ? tail.end : tail.previousEnd;
+      for (const file of finished ? [] : tail.files) {
+        await this.context.store.abortUploads(file.staged ?? file.key);
+      }
     }
-    return null;
+    const end = tail === null ? rebuild?.from : finished ? tail.end : tail.first;
+    if (rebuild !== null && isShown) this.rebuildSwitch.tidy(rebuild.number);
+    else if (end !== undefined) await this.showUpTo(end);
+    return opened;
+  }
+
+  /** The rebuild that readers do not see yet; null when there is none. */
+  get hidden(): Rebuild | null {
+    return this.isShown ? null : (this.opened?.rebuild ?? null);
+  }
+
+  /** Files of the partition that it goes on with. */
+  get set(): FileSet {
+    return this.opened?.set ?? this.rebuilds.set(0);
+  }
+
+  private get chain(): ClaimChain {
+    if (this.opened !== null) return this.opened.chain;
+    throw new PipelineError('BUG_UNEXPECTED', 'a range for a partition that was not opened');
+  }
+
+  /** Everything below `end` is in the bucket: a rebuild that is complete with it is shown. */
+  private async showUpTo(end: number): Promise<void> {
+    const { hidden } = this;
+    if (hidden === null || end < hidden.until) return;
+    try {
+      await this.rebuildSwitch.carryOut(hidden, this.chain);
+    } catch (error) {
+      // Another instance may have been faster, and has removed what was to be copied.
+      if ((await this.rebuilds.shown()) < hidden.number) throw error;
+    }
+    this.isShown = true;
+    this.rebuildSwitch.tidy(hidden.number);
+  }
+
+  close(): void {
+    this.rebuildSwitch.close();
   }
 
   async deliver(sealed: SealedRange): Promise<void> {
@@ -117,11 +138,13 @@ export class RangeDelivery {
     await this.chain.finish(claim);
     await failpoint('s3.claim_closed');
     this.chainEnd = claim.end;
+    await this.showUpTo(claim.end);
     for (const { path } of sealed.files) await rm(path, { force: true });
   }
 
   private claimOf({ first, end, layout }: SealedRange, files: readonly SpooledFile[]): Claim {
     const { settings } = this.context;
+    const { hidden, set } = this;
     const range = { id: randomUUID(), first, end, createdAt: Date.now() };
     return {
       version: 1,
@@ -129,9 +152,10 @@ export class RangeDelivery {
       previousEnd: this.chainEnd,
       layout,
       files: files.map(({ folder, rows }) => ({
-        key: dataKey(settings, this.target, this.mark, range, folder),
+        key: dataKey(settings, this.target, set.mark, range, folder),
         folder,
         rows,
+        ...(hidden === null ? {} : { staged: stagedKey(set.prefix, folder, range) }),
       })),
     };
   }
@@ -140,13 +164,14 @@ export class RangeDelivery {
    * before the claim could be finished) has nothing to show and is never asked for here. */
   private async upload(claim: Claim, { folder, path, bytes, rows }: SpooledFile): Promise<void> {
     const { store, uploads } = this.context;
-    const key = claim.files.find((file) => file.folder === folder)?.key;
-    if (key === undefined) {
+    const claimed = claim.files.find((file) => file.folder === folder);
+    if (claimed === undefined) {
       throw new PipelineError(
         'BUG_UNEXPECTED',
         `rows for a folder that the claim lacks: ${folder}`,
       );
     }
+    const key = claimed.staged ?? claimed.key;
     const metadata = {
       'headrace-claim': claim.id,
       'headrace-range': `${claim.first}-${claim.end}`,

@@ -1,6 +1,6 @@
-import { spawn, type ChildProcess } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, linkSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, linkSync, mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -12,6 +12,7 @@ import {
   type SortedFiles,
 } from '../../../../connectors/destinations/s3/file-ranges.ts';
 import { readAppended } from './appended-reader.ts';
+import { runInterrupted } from './interrupted-program.ts';
 import type { JoinerOrder } from './interrupted-joiner.ts';
 import { randomOf } from './key-workload.ts';
 import { column, MemoryTopic, range, topicOfIds } from './memory-topic.ts';
@@ -206,30 +207,7 @@ describe.each(['minio', 'folder'] as const)('small files are joined: %s', (kind)
   }, 480_000);
 });
 
-/** Answers the exit code; null for a program that was killed, or stopped and put to the zombies. */
-async function run(order: JoinerOrder, zombies: ChildProcess[]): Promise<number | null> {
+function run(order: JoinerOrder, zombies: ChildProcess[]): Promise<number | null> {
   mkdirSync(order.scratchFolder, { recursive: true });
-  const stdio = ['ignore', 'inherit', 'inherit'] as const;
-  const child = spawn(process.execPath, [PROGRAM, JSON.stringify(order)], { stdio: [...stdio] });
-  const exited = once(child, 'exit') as Promise<[number | null]>;
-  for (;;) {
-    const result = await Promise.race([exited, delay(50, null)]);
-    if (result !== null) {
-      const [code] = result;
-      if (code !== null && code !== 0) throw new Error(`the joiner ended with ${code}`);
-      return code;
-    }
-    if (/^\S+ \(.*\) T /.test(statOf(child))) {
-      zombies.push(child);
-      return null;
-    }
-  }
-}
-
-function statOf({ pid }: ChildProcess): string {
-  try {
-    return readFileSync(`/proc/${pid}/stat`, 'utf8');
-  } catch {
-    return '';
-  }
+  return runInterrupted(PROGRAM, order, zombies);
 }

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import { NO_NETWORK, pythonEnvironment } from '../../../support/python.ts';
+import { until } from '../../../support/rig.ts';
 import { BUCKET } from './buckets.ts';
 import { randomChanges } from './key-workload.ts';
 import { column, MemoryTopic, range } from './memory-topic.ts';
@@ -49,11 +50,20 @@ test.skipIf(NO_NETWORK)(
       await writer.write([topic.batch(id, id + 1)]);
       await writer.flush();
     }
-    await writer.close();
     // Some are joined by now, and what was joined is there beside it.
-    expect((await lake.files(appended)).length).toBeGreaterThan(30);
     const folder = `${root}/${appended}/production_public/customers`;
+    await until('files to be joined', async () => (await lake.files(appended)).length > 30);
     expect(ids(fromPage(0, folder, root))).toEqual(range(0, 30));
+    // Made anew from offset 10 on; what was there before lies beside it for a while.
+    const replay = { id: 'again', from: 10, until: 30, rebuild: true };
+    const target = { ...topic.target, replay };
+    expect(await writer.open(target)).toBe(10);
+    await writer.write([{ ...topic.batch(10, 29), target }]);
+    await writer.flush();
+    expect(ids(fromPage(0, folder, root))).toEqual(range(0, 30));
+    await writer.write([{ ...topic.batch(29, 30), target }]);
+    await writer.close();
+    expect(ids(fromPage(0, folder, root))).toEqual(range(10, 30));
 
     const workload = randomChanges(7, 200, 30);
     const deduped = lake.newConnection();
