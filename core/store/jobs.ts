@@ -33,6 +33,9 @@ export interface StreamStats {
     readonly recordsCommitted: number;
     readonly bytesCommitted: number;
   };
+  /** Values that became NULL because their column cannot hold them, by field; absent where there were
+   * none. Our own. */
+  readonly nulledValues?: Readonly<Record<string, number>>;
 }
 
 /** Where an attempt's time went, in milliseconds by stage: read, encode, kafka, write. */

@@ -165,7 +165,12 @@ const Attempt = Type.Object({
   recordsSynced: Whole,
   totalStats: Stats,
   streamStats: Type.Array(
-    Type.Object({ streamName: Text, streamNamespace: Maybe(Text), stats: Stats }),
+    Type.Object({
+      streamName: Text,
+      streamNamespace: Maybe(Text),
+      stats: Stats,
+      nulledValues: Maybe(Type.Record(Text, Whole)),
+    }),
   ),
   failureSummary: Maybe(
     Type.Object({ failures: Type.Array(FailureReason), partialSuccess: Type.Boolean() }),

@@ -11,7 +11,12 @@ export interface StreamFigures {
   readonly name: string;
   readonly seen: Counts;
   readonly counted: Counts;
+  /** The same of values that did not fit, by field. */
+  readonly nulledSeen?: Nulled;
+  readonly nulled?: Nulled;
 }
+
+type Nulled = Readonly<Record<string, number>>;
 
 /** An older report is not of a sink that runs now, and the next one's totals begin at zero. */
 const RUNNING_MS = 5_000;
@@ -37,7 +42,7 @@ export function addFigures(
 }
 
 export function streamStats(figures: readonly StreamFigures[]): StreamStats[] {
-  return figures.map(({ namespace, name, counted }) => ({
+  return figures.map(({ namespace, name, counted, nulled }) => ({
     streamName: name,
     ...(namespace === '' ? {} : { streamNamespace: namespace }),
     stats: {
@@ -46,6 +51,7 @@ export function streamStats(figures: readonly StreamFigures[]): StreamStats[] {
       recordsCommitted: counted.records,
       bytesCommitted: counted.bytes,
     },
+    ...(nulled === undefined ? {} : { nulledValues: nulled }),
   }));
 }
 
@@ -63,5 +69,27 @@ function next(
   const counted = Object.fromEntries(
     COUNTS.map((count) => [count, (old?.counted[count] ?? 0) + since(count)]),
   ) as unknown as Counts;
-  return { namespace, name, seen, counted };
+  const nulled = counts ? nulledSince(old, stream.nulledValues, restarted) : undefined;
+  return {
+    namespace,
+    name,
+    seen,
+    counted,
+    ...(stream.nulledValues && { nulledSeen: stream.nulledValues }),
+    ...(nulled && { nulled }),
+  };
+}
+
+/** Absent while there are none. */
+function nulledSince(
+  old: StreamFigures | undefined,
+  now: Nulled | undefined,
+  restarted: boolean,
+): Nulled | undefined {
+  const sums = { ...old?.nulled };
+  for (const [field, total] of Object.entries(now ?? {})) {
+    const before = restarted ? 0 : (old?.nulledSeen?.[field] ?? 0);
+    if (total > before) sums[field] = (sums[field] ?? 0) + total - before;
+  }
+  return Object.keys(sums).length === 0 ? undefined : sums;
 }

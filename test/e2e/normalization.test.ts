@@ -191,7 +191,13 @@ describe('normalization and namespaces', () => {
       rig.source,
       `insert into customers values (2, 'Nil', '{"phone": "\\u0000"}', '[]')`,
     );
-    expect(await sync(rig, connectionId)).toMatchObject({ job: { status: 'succeeded' } });
+    const unfit = { streamName: 'customers', nulledValues: { contact: 1 } };
+    expect(await sync(rig, connectionId)).toMatchObject({
+      job: { status: 'succeeded' },
+      attempts: [
+        { attempt: { streamStats: expect.arrayContaining([expect.objectContaining(unfit)]) } },
+      ],
+    });
     const change = {
       field: 'contact',
       change: 'NULLED',
