@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
 import { PipelineError } from '../../../core/errors/pipeline-error.ts';
-import { failpoint } from '../../../core/run/failpoints.ts';
 import { streamLabel } from '../../../schemas/catalog/stream-id.ts';
 import type { PartitionTarget, Replay } from '../../spi/destination.ts';
 import { ClaimChain, closingClaim, type ChainState } from './claim-chain.ts';
@@ -66,10 +65,8 @@ export class RebuildStart {
     if (await this.rebuilds.hasBegun(order.id)) return newest;
     // Numbers go on behind those that readers have met, whatever became of our own records.
     const number = Math.max(newest?.number ?? 0, await this.rebuilds.shown()) + 1;
-    await failpoint('s3.before_rebuild');
     const begun = rebuildOf(order, number);
     if (!(await this.rebuilds.begin(begun))) return 'taken';
-    await failpoint('s3.rebuild_begun');
     return begun;
   }
 

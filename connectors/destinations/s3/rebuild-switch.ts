@@ -1,5 +1,4 @@
 import { PipelineError } from '../../../core/errors/pipeline-error.ts';
-import { failpoint } from '../../../core/run/failpoints.ts';
 import { streamLabel } from '../../../schemas/catalog/stream-id.ts';
 import type { PartitionTarget } from '../../spi/destination.ts';
 import type { Claim, ClaimChain, ClaimedFile } from './claim-chain.ts';
@@ -48,10 +47,8 @@ export class RebuildSwitch {
       next = claim.end;
     }
     await this.copy(group);
-    await failpoint('s3.before_rebuild_shown');
     const shown = { ...rebuild, connectionId, topic, partition, next, files, rows };
     if (!(await this.rebuilds.show(shown))) throw this.fenced();
-    await failpoint('s3.rebuild_shown');
   }
 
   private fenced(): PipelineError {
@@ -68,7 +65,6 @@ export class RebuildSwitch {
     await Promise.all(
       files.map(({ key, staged }) => (staged === undefined ? null : store.copy(staged, key))),
     );
-    if (files.length > 0) await failpoint('s3.rebuild_copied');
   }
 
   /** To be called once the rebuild is shown, also by a start that finds it so. What fails is done at

@@ -27,6 +27,12 @@ export interface RebuilderOrder {
   /** The request (counted from 1) before or, when even, after which the signal comes; 0 for never. */
   readonly atRequest: number;
   readonly failpoints: string | null;
+  /** The first request of this method with this in its key, before or after which the signal comes. */
+  readonly moment: {
+    readonly when: 'before' | 'after';
+    readonly method: string;
+    readonly key: string;
+  } | null;
 }
 
 const order = JSON.parse(process.argv[2] as string) as RebuilderOrder;
@@ -34,20 +40,27 @@ const settings = readSettings(order.config);
 const plain = openStore(settings);
 armFailpoints({ failpoints: order.failpoints, failpointsAllowed: true });
 
+function isMoment(method: string, key: string): boolean {
+  const { moment } = order;
+  return moment !== null && moment.method === method && key.includes(moment.key);
+}
+
 function interrupted(store: ObjectStore): ObjectStore {
   let requests = 0;
   return new Proxy(store, {
     get(target, name: keyof ObjectStore) {
       const method = target[name] as (...args: unknown[]) => unknown;
       return (...args: unknown[]): unknown => {
-        const isDue = ++requests === order.atRequest;
+        const isDue = ++requests === order.atRequest || isMoment(name, String(args[0]));
+        const isBefore =
+          order.moment === null ? requests % 2 === 1 : order.moment.when === 'before';
         const hit = (): void => {
           process.stderr.write(`${order.signal} at ${name} ${String(args[0])}\n`);
           process.kill(process.pid, order.signal);
         };
-        if (isDue && requests % 2 === 1) hit();
+        if (isDue && isBefore) hit();
         const result = method.apply(target, args);
-        if (!isDue || requests % 2 === 1) return result;
+        if (!isDue || isBefore) return result;
         if (result instanceof Promise) return result.finally(hit);
         hit();
         return result;
