@@ -95,7 +95,8 @@ async function atTheirPlaces(request: ViewRequest, sessions: Sessions): Promise<
   const [alone, ...others] = sessions;
   for (let tries = 0; tries < MAX_TRIES && others.length > 0; tries++) {
     await inAll(sessions, START);
-    const places = await Promise.all(sessions.map(placeOfView));
+    const places: ViewPlace[] = [];
+    for (const session of sessions) places.push(await placeOfView(session));
     const [first, last] = [places.reduce(earlier), places.reduce(later)];
     const { rows } = await request.readWindow({
       base: first.base,
@@ -122,8 +123,18 @@ interface ViewPlace {
 const earlier = (a: ViewPlace, b: ViewPlace): ViewPlace => (a.place < b.place ? a : b);
 const later = (a: ViewPlace, b: ViewPlace): ViewPlace => (a.place < b.place ? b : a);
 
-/** `@@gtid_binlog_pos` would be ahead of the view. */
+/** The server prepares these values where all sessions share them: two that ask at once may be told each
+ * other's. So it is asked by one session after the other, until it says the same twice. */
 async function placeOfView(session: Connection): Promise<ViewPlace> {
+  for (let told = await placeTold(session); ;) {
+    const again = await placeTold(session);
+    if (again.place === told.place && again.base === told.base) return told;
+    told = again;
+  }
+}
+
+/** `@@gtid_binlog_pos` would be ahead of the view. */
+async function placeTold(session: Connection): Promise<ViewPlace> {
   const rows = await query(session, `SHOW STATUS LIKE 'binlog_snapshot_%'`);
   const status = new Map(
     rows.map((row) => [String(row['Variable_name']).toLowerCase(), String(row['Value'])]),

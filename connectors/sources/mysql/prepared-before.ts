@@ -12,6 +12,8 @@ export interface PreparedRequest {
 }
 
 const LOOK_MS = 500;
+/** One that is being prepared or committed right now is not listed; until then its statement is logged. */
+const UNLISTED_MS = 2000;
 /** As many as a message names. */
 const NAMED = 5;
 /** MySQL: without XA_RECOVER_ADMIN nobody tells what is prepared. */
@@ -28,6 +30,7 @@ export async function afterOlderPrepared(
 ): Promise<LogStatus> {
   const from = await logStatus((sql) => query(session, sql));
   const older = await prepared(session);
+  if (await usesXa(session)) await sleep(UNLISTED_MS);
   const started = Date.now();
   for (;;) {
     const now = new Set(older.length === 0 ? [] : await prepared(session));
@@ -44,6 +47,13 @@ export async function afterOlderPrepared(
     request.say(`waiting for the end of prepared XA transactions: ${names}`);
     await sleep(LOOK_MS);
   }
+}
+
+async function usesXa(session: Connection): Promise<boolean> {
+  const rows = await query(session, `SHOW GLOBAL STATUS LIKE 'Com_xa_%'`);
+  return rows.some(
+    (row) => /prepare|commit/i.test(String(row['Variable_name'])) && Number(row['Value'] ?? 0) > 0,
+  );
 }
 
 function namesOf(open: readonly string[]): string {

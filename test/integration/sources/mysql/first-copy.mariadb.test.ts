@@ -1,4 +1,5 @@
 import { mariadbContext } from '../../../support/contexts.ts';
-import { firstCopySuite } from './first-copy-suite.ts';
+import { firstCopySuite, ONE_PHASE } from './first-copy-suite.ts';
 
-firstCopySuite('MariaDB 11.8', mariadbContext);
+// Whether MariaDB's consistent snapshot has an XA COMMIT of the same moment is not known (docs/mysql.md).
+firstCopySuite('MariaDB 11.8', mariadbContext, [ONE_PHASE]);

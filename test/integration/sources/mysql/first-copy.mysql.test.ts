@@ -5,15 +5,17 @@ import { miscounted, tableOf } from '../../../conformance/event-facts.ts';
 import {
   filled,
   firstCopySuite,
+  ONE_PHASE,
   openPlain,
   plainConfig,
   plainUser,
   rowsOf,
+  TWO_PHASES,
   Writers,
 } from './first-copy-suite.ts';
 import { createDatabase, DATABASE, sqlClient, type SqlClient } from './mysql-harness.ts';
 
-firstCopySuite('MySQL', mysqlContext);
+firstCopySuite('MySQL', mysqlContext, [ONE_PHASE, TWO_PHASES]);
 
 describe('the first copy of MySQL without a lock', () => {
   let server: ServerContext;
