@@ -60,6 +60,8 @@ export class DeliveryStatus {
   /** In the order of the work's streams. */
   private gates: readonly SchemaGate[] = [];
   private error: ReportedError | undefined;
+  /** What delivery waits for without having failed. */
+  private trouble: ReportedError | undefined;
 
   constructor(work: ConnectionWork, schemas: SchemaLookup) {
     this.work = work;
@@ -80,6 +82,7 @@ export class DeliveryStatus {
     this.gates = gates;
     this.partitions = new Map();
     this.error = undefined;
+    this.trouble = undefined;
     this.writingLanes = 0;
     this.stages.enter('kafka');
   }
@@ -143,6 +146,12 @@ export class DeliveryStatus {
     if (stream !== undefined) stream.error = reported(error);
   }
 
+  /** Null: no longer. */
+  waitsFor(trouble: PipelineError | null): void {
+    if (trouble !== null) metrics.errors.inc({ code: trouble.code });
+    this.trouble = trouble === null ? undefined : reported(trouble);
+  }
+
   failed(error: PipelineError): void {
     this.writer = null;
     this.stages.enter(null);
@@ -152,6 +161,7 @@ export class DeliveryStatus {
 
   report(): ConnectionReport {
     if (this.writer !== null) this.observe(this.writer);
+    const error = this.error ?? this.trouble;
     return {
       kind: 'connection',
       id: this.work.connectionId,
@@ -161,7 +171,7 @@ export class DeliveryStatus {
       partitions: [...this.partitions.values()].map((p) => this.partitionReport(p)),
       streams: this.work.streams.map((s, i) => this.streamReport(s, this.gates[i]?.changes ?? [])),
       stageMs: this.stages.totals(),
-      ...(this.error === undefined ? {} : { error: this.error }),
+      ...(error === undefined ? {} : { error }),
     };
   }
 

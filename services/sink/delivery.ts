@@ -17,6 +17,7 @@ import type { FetchedBatch, TopicReader } from '../../topics/consume/topic-reade
 import { partitionKey, type DeliveryStatus } from './delivery-status.ts';
 import { Lane } from './lane.ts';
 import type { SchemaGate } from './schema-gate.ts';
+import { TroubleWatch } from './trouble-watch.ts';
 
 /** How often a missing topic is looked for, and a stopped stream tried again: a person may have
  * mended what stopped it. */
@@ -59,10 +60,12 @@ export class Delivery {
   private readonly lanes: readonly Lane[];
   private readonly streams: StreamState[];
   private readonly targets = new Map<string, PartitionTarget>();
+  private readonly trouble: TroubleWatch;
   private failure: PipelineError | undefined;
 
   constructor(options: DeliveryOptions) {
     this.options = options;
+    this.trouble = new TroubleWatch(options.status, options.log);
     this.lanes = Array.from(
       { length: options.writer.lanes },
       () =>
@@ -84,6 +87,7 @@ export class Delivery {
         continue;
       }
       for (const batch of await this.options.reader.next()) await this.route(batch);
+      this.trouble.look(this.options.reader.currentTrouble);
       await failpoint('sink.fetched');
       await this.room(this.roomForWaiting());
       this.noticeFailure();

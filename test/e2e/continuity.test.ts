@@ -8,6 +8,7 @@ import {
   postgresConfig,
   query,
   startRig,
+  statusOf,
   sync,
   until,
   type Rig,
@@ -61,6 +62,17 @@ describe('what cannot go on without a gap', () => {
       return rows[0]?.k === written;
     });
   }
+
+  it('a Kafka that is away is named while it is waited for, and then everything goes on', async () => {
+    const troubleOf = async () => (await statusOf(rig, connection)).connectionReport?.error?.code;
+    await rig.kafka?.kill();
+    await until('the sink to say so', async () => (await troubleOf()) === 'KAFKA_UNAVAILABLE');
+    await rig.kafka?.restart();
+    await write();
+    expect(await sync(rig, connection)).toMatchObject({ job: { status: 'succeeded' } });
+    await othersGoOn();
+    expect(await troubleOf()).toBeUndefined();
+  });
 
   it('a dropped target table', { timeout: LIMIT_MS }, async () => {
     await query(rig.target, 'drop table public.dropped');
