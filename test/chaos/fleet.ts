@@ -46,6 +46,7 @@ export class Fleet {
   private readonly source: Pick<TorturedSource, 'server' | 'link'>;
   private members: Member[] = [];
   private readonly logFiles = new Set<string>();
+  private readonly replacing = new Set<Promise<void>>();
   private ended = false;
   private readonly restarts = new Map<LocalServer, Promise<void>>();
   private supervising: Promise<void> = Promise.resolve();
@@ -73,6 +74,8 @@ export class Fleet {
   async end(): Promise<void> {
     this.ended = true;
     await this.supervising;
+    // What is starting just now would outlive us.
+    await Promise.all(this.replacing);
     await Promise.all(this.members.map((member) => member.process?.kill()));
   }
 
@@ -223,7 +226,7 @@ export class Fleet {
         const { process: process_, held } = member;
         if (held || process_ === null) continue;
         if (isRunning(process_.pid)) this.measure(member.role, process_.pid);
-        else void this.replace(member);
+        else this.replacing.add(this.replace(member));
       }
       await delay(POLL_MS);
     }
