@@ -43,5 +43,7 @@ if (bench === undefined) {
   process.stderr.write(`usage: npm run bench -- ${Object.keys(BENCHES).join(' | ')}\n`);
   process.exit(2);
 }
+// The servers and instances are ended by what runs at an exit.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
 const figures = await bench();
 process.stdout.write(`${JSON.stringify({ bench: name, ...figures })}\n`);

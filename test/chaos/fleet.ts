@@ -67,6 +67,8 @@ export class Fleet {
       const port = role === 'api' ? apiPort : await freePort();
       this.members.push({ role, port, process: null, held: false });
     }
+    // Of an interrupted run nothing else would end them.
+    process.once('exit', this.killNow);
     for (const member of this.members) await this.launch(member);
     this.supervising = this.supervise();
   }
@@ -77,7 +79,12 @@ export class Fleet {
     // What is starting just now would outlive us.
     await Promise.all(this.replacing);
     await Promise.all(this.members.map((member) => member.process?.kill()));
+    process.off('exit', this.killNow);
   }
+
+  private readonly killNow = (): void => {
+    for (const member of this.members) member.process?.killNow();
+  };
 
   /** Does what the schedule says and undoes it. */
   async inject(fault: Fault): Promise<InjectedFault> {
