@@ -64,8 +64,7 @@ export class Fleet {
   /** The API listens where the rig's client looks for it. */
   async start(apiPort: number): Promise<void> {
     for (const role of MEMBERS) {
-      const port = role === 'api' ? apiPort : await freePort();
-      this.members.push({ role, port, process: null, held: false });
+      this.members.push({ role, port: apiPort, process: null, held: false });
     }
     // Of an interrupted run nothing else would end them.
     process.once('exit', this.killNow);
@@ -199,10 +198,11 @@ export class Fleet {
   }
 
   private async launch(member: Member): Promise<void> {
-    for (let isFirst = true; !this.ended; isFirst = false) {
+    while (!this.ended) {
       try {
-        // While it was down somebody else's server may have taken the port. The API's is known to clients.
-        if (!isFirst && member.role !== 'api') member.port = await freePort();
+        // While it was down another Headrace may have taken the port, and would look like this one. The
+        // API's is known to clients.
+        if (member.role !== 'api') member.port = await freePort();
         this.logFiles.add(this.logOf(member.role, member.port));
         member.process = await startHeadrace({
           home: this.home(),
