@@ -33,21 +33,27 @@ export interface RowCopy {
 }
 
 /** Runs a COPY on an idle session and hands over its rows with their cells found. */
-export function copyRows(client: pg.Client, statement: string, copy: RowCopy): Promise<void> {
+export async function copyRows(client: pg.Client, statement: string, copy: RowCopy): Promise<void> {
   const spans = new Int32Array(copy.cells * 2);
-  return copyOut(client, statement, copy.frameLimit, {
-    row: (bytes, start, end) => {
-      if (splitCopyRow(bytes, start, end, spans) !== copy.cells && copy.cells > 0) {
-        throw new PipelineError('SRC_PROTOCOL', `a row of ${copy.label} has other columns`);
-      }
-      copy.row(bytes, spans, end - start);
-    },
-    oversized: (length) => {
-      throw tooLarge(copy.label, length, copy.maxRecordBytes);
-    },
-    abandoned: () => void cancelStatement(client, copy.sql),
-    chunkDone: () => copy.chunkDone(),
-  });
+  let cancelled: Promise<void> | null = null;
+  try {
+    await copyOut(client, statement, copy.frameLimit, {
+      row: (bytes, start, end) => {
+        if (splitCopyRow(bytes, start, end, spans) !== copy.cells && copy.cells > 0) {
+          throw new PipelineError('SRC_PROTOCOL', `a row of ${copy.label} has other columns`);
+        }
+        copy.row(bytes, spans, end - start);
+      },
+      oversized: (length) => {
+        throw tooLarge(copy.label, length, copy.maxRecordBytes);
+      },
+      abandoned: () => void (cancelled ??= cancelStatement(client, copy.sql)),
+      chunkDone: () => copy.chunkDone(),
+    });
+  } finally {
+    // A short copy is over before the order to end it arrives, which would then meet the next statement.
+    await cancelled;
+  }
 }
 
 export async function cancelStatement(client: pg.Client, sql: SideSession): Promise<void> {

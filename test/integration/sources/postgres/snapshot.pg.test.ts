@@ -167,6 +167,20 @@ describe('postgres snapshot', () => {
     await run.close();
   });
 
+  it('gives up one copy after the other, and the order to end one never meets what comes behind', async () => {
+    await using db = await freshDatabase(server, 'given_up');
+    const names = Array.from({ length: 80 }, (_, i) => `t${i}`);
+    for (const name of names) {
+      await db.sql.query(`CREATE TABLE ${name} (id int PRIMARY KEY, a text);
+        INSERT INTO ${name} VALUES (1, repeat('x', 100000))`);
+    }
+    const run = await Run.open(db.config, { streams: names, maxRecordBytes: 50_000 });
+    await run.caughtUp(db.config);
+    const codes = run.progress().streams.map(({ error }) => error?.code);
+    expect(codes).toEqual(names.map(() => 'EVT_TOO_LARGE'));
+    await run.close();
+  });
+
   it('uses a slot and publication that somebody else made, also one older than the publication', async () => {
     await using db = await freshDatabase(server, 'dba');
     await db.sql.query(`CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)`);
