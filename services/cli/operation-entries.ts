@@ -1,10 +1,8 @@
 import { PipelineError } from '../../core/errors/pipeline-error.ts';
+import { SECRET_MASK } from '../api/connector-config.ts';
 import type { ConnectionEntry, OperationEntry } from './config-file.ts';
 import type { DeployedOperation } from './deployed-config.ts';
 import type { RemoteApi } from './remote-api.ts';
-
-/** What answers have in place of a webhook's address. */
-const MASK = '**********';
 
 /** The operations that a connection is to have, those it has already by their ids; undefined where the
  * file says nothing of them. Throws CFG_INVALID_FILE for an address that is only a mask. */
@@ -14,7 +12,7 @@ export function operationsContent(
 ): object[] | undefined {
   return operations?.map((entry) => {
     const found = deployed.find(({ name }) => name === entry.name);
-    if (found === undefined && entry.operatorConfiguration.webhook?.executionUrl === MASK) {
+    if (found === undefined && entry.operatorConfiguration.webhook?.executionUrl === SECRET_MASK) {
       throw new PipelineError(
         'CFG_INVALID_FILE',
         `operation ${entry.name} of connection ${connection} needs its executionUrl: the file has a mask`,
