@@ -71,7 +71,7 @@ async function failOver(primary: LocalServer, standby: LocalServer): Promise<voi
 }
 
 async function primaryWithTable(slot: string): Promise<LocalServer & AsyncDisposable> {
-  const primary = await postgresContext({ settings: { synchronized_standby_slots: '' } });
+  const primary = await postgresContext();
   const sql = await sqlClient(primary);
   await sql.query(slot);
   await sql.query(`SELECT pg_create_physical_replication_slot('standby', true)`);
