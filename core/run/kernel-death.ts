@@ -2,6 +2,7 @@ import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node
 import { readdir, readFile, rm } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
+import { processStat } from './process-stat.ts';
 
 /**
  * The kernel ends a process that its machine or its container has no memory for, by a signal that
@@ -19,7 +20,7 @@ export interface KernelDeath {
 interface SignOfLife {
   readonly pid: number;
   /** Of the process, in clock ticks: another one may have its number by now. */
-  readonly startTicks: string;
+  readonly startTicks: number;
   readonly host: string;
   readonly bootId: string;
   readonly kills: number;
@@ -77,14 +78,15 @@ export async function takeKernelDeaths(folder: string, counter = VMSTAT): Promis
 /** A process of another container is not seen from here; its sign is fresh while it lives. */
 function mayLive(sign: SignOfLife, now: SignOfLife): boolean {
   if (sign.host !== now.host) return now.at - sign.at < 4 * BEAT_MS;
-  return startTicksOf(sign.pid) === sign.startTicks;
+  return processStat(sign.pid)?.startTicks === sign.startTicks;
 }
 
 function signOf(counter: string): SignOfLife | null {
   const kills = killsOf(counter);
-  const startTicks = startTicksOf(process.pid);
-  if (kills === null || startTicks === null) return null;
+  const own = processStat(process.pid);
+  if (kills === null || own === null) return null;
   const bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+  const { startTicks } = own;
   return { pid: process.pid, startTicks, host: hostname(), bootId, kills, at: Date.now() };
 }
 
@@ -92,16 +94,6 @@ function killsOf(counter: string): number | null {
   try {
     const [, count] = /^oom_kill (\d+)$/m.exec(readFileSync(counter, 'utf8')) ?? [];
     return count === undefined ? null : Number(count);
-  } catch {
-    return null;
-  }
-}
-
-/** Null for a process that there is not. The name in brackets may have blanks and brackets itself. */
-function startTicksOf(pid: number): string | null {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? null;
   } catch {
     return null;
   }

@@ -1,5 +1,6 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
+import { processStat } from '../../core/run/process-stat.ts';
 
 /** A process we started, told apart from a later one that was given the same id. */
 export interface OwnProcess {
@@ -10,25 +11,8 @@ export interface OwnProcess {
 
 const POLL_MS = 10;
 
-interface Stat {
-  readonly state: string;
-  readonly parent: number;
-  readonly startTicks: number;
-}
-
-/** The fields follow the program's name in parentheses, which may itself hold spaces. */
-function readStat(pid: number): Stat | null {
-  try {
-    const text = readFileSync(`/proc/${pid}/stat`, 'latin1');
-    const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
-    return { state: fields[0] ?? '', parent: Number(fields[1]), startTicks: Number(fields[19]) };
-  } catch {
-    return null;
-  }
-}
-
 export function identify(pid: number): OwnProcess {
-  return { pid, startTicks: readStat(pid)?.startTicks ?? null };
+  return { pid, startTicks: processStat(pid)?.startTicks ?? null };
 }
 
 /**
@@ -36,7 +20,7 @@ export function identify(pid: number): OwnProcess {
  * file. Not so while threads of it are still ending: those keep its sockets open.
  */
 export function isAlive(process_: OwnProcess): boolean {
-  const stat = readStat(process_.pid);
+  const stat = processStat(process_.pid);
   if (stat !== null) {
     const sameProcess = process_.startTicks === null || stat.startTicks === process_.startTicks;
     if (!sameProcess || stat.state === 'X') return false;
@@ -71,7 +55,7 @@ export function childrenOf(pid: number): OwnProcess[] {
   for (const entry of entries) {
     const candidate = Number(entry);
     if (!Number.isInteger(candidate)) continue;
-    const stat = readStat(candidate);
+    const stat = processStat(candidate);
     if (stat?.parent === pid) children.push({ pid: candidate, startTicks: stat.startTicks });
   }
   return children;

@@ -1,34 +1,23 @@
 import { readdirSync, readFileSync } from 'node:fs';
+import { processStat } from '../../core/run/process-stat.ts';
 
 const TICKS_PER_SECOND = 100;
 
 /** CPU seconds (user and system) that a process has used so far, as the system counts them. */
 export function cpuSeconds(pid: number): number {
-  const fields = statOf(pid) ?? [];
-  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
+  return (processStat(pid)?.ticks ?? Number.NaN) / TICKS_PER_SECOND;
 }
 
 /** The same of a process with all its children, those that ended included. */
 export function treeCpuSeconds(pid: number): number {
   const stats = readdirSync('/proc')
     .filter((name) => /^[0-9]+$/.test(name))
-    .map((name) => statOf(Number(name)))
-    .filter((fields) => fields !== null);
-  const own = statOf(pid) ?? [];
-  const children = stats.filter((fields) => Number(fields[1]) === pid);
-  const live = children.reduce((sum, fields) => sum + Number(fields[11]) + Number(fields[12]), 0);
-  const all = [11, 12, 13, 14].reduce((sum, field) => sum + Number(own[field] ?? 0), live);
-  return all / TICKS_PER_SECOND;
-}
-
-/** Fields of /proc/PID/stat behind the name; null when the process has just ended. */
-function statOf(pid: number): string[] | null {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  } catch {
-    return null;
-  }
+    .map((name) => processStat(Number(name)));
+  const own = processStat(pid);
+  const live = stats
+    .filter((stat) => stat?.parent === pid)
+    .reduce((sum, stat) => sum + (stat?.ticks ?? 0), 0);
+  return (live + (own?.ticks ?? 0) + (own?.childTicks ?? 0)) / TICKS_PER_SECOND;
 }
 
 /** CPU seconds that all processes of the machine have used so far. */

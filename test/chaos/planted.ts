@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
+import { processStat } from '../../core/run/process-stat.ts';
 import { query, type Rig } from '../support/rig.ts';
 import { randomOf, type Fault } from './fault-schedule.ts';
 import { signal, type Fleet } from './fleet.ts';
@@ -97,16 +97,8 @@ async function disturb(bug: PlantedBug, rig: Rig, fleet: Fleet): Promise<void> {
 
 async function wakeStopped(fleet: Fleet, since: Map<number, number>): Promise<void> {
   for (const pid of [...(await fleet.pidsOf('source')), ...(await fleet.pidsOf('sink'))]) {
-    if (!isStopped(pid)) since.delete(pid);
+    if (processStat(pid)?.state !== 'T') since.delete(pid);
     else if (!since.has(pid)) since.set(pid, Date.now());
     else if (Date.now() - (since.get(pid) as number) >= STOPPED_MS) signal(pid, 'SIGCONT');
-  }
-}
-
-function isStopped(pid: number): boolean {
-  try {
-    return / T /.test(readFileSync(`/proc/${pid}/stat`, 'utf8').slice(0, 60));
-  } catch {
-    return false;
   }
 }

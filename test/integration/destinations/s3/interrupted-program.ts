@@ -1,7 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
+import { processStat } from '../../../../core/run/process-stat.ts';
 
 /** Runs a program that a signal may hit. Answers its exit code; null when it was killed, or stopped and
  * put to the zombies. */
@@ -20,17 +20,9 @@ export async function runInterrupted(
       if (code !== null && code !== 0) throw new Error(`the program ended with ${code}`);
       return code;
     }
-    if (/^\S+ \(.*\) T /.test(statOf(child))) {
+    if (processStat(child.pid as number)?.state === 'T') {
       zombies.push(child);
       return null;
     }
-  }
-}
-
-function statOf({ pid }: ChildProcess): string {
-  try {
-    return readFileSync(`/proc/${pid}/stat`, 'utf8');
-  } catch {
-    return '';
   }
 }

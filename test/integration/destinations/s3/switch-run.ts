@@ -1,11 +1,12 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { DuckDBInstance } from '@duckdb/node-api';
+import { processStat } from '../../../../core/run/process-stat.ts';
 import type { WriterOrder } from './interrupted-writer.ts';
 import { randomChanges, randomOf } from './key-workload.ts';
 import { readPublished } from './published-reader.ts';
@@ -135,16 +136,8 @@ async function runWriter(order: WriterOrder, zombies: ChildProcess[]): Promise<'
   for (;;) {
     const result = await Promise.race([exited, delay(50, null)]);
     if (result !== null) return result[0] === 0 ? 'all' : 'cut off';
-    if (!isStopped(child.pid as number)) continue;
+    if (processStat(child.pid as number)?.state !== 'T') continue;
     zombies.push(child);
     return 'cut off';
-  }
-}
-
-function isStopped(pid: number): boolean {
-  try {
-    return /^\S+ \(.*\) T /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
-  } catch {
-    return false;
   }
 }
