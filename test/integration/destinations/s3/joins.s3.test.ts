@@ -1,6 +1,6 @@
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, linkSync, mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -11,6 +11,7 @@ import {
   sortFiles,
   type SortedFiles,
 } from '../../../../connectors/destinations/s3/file-ranges.ts';
+import { AppendedMirror } from './appended-mirror.ts';
 import { readAppended } from './appended-reader.ts';
 import { runInterrupted } from './interrupted-program.ts';
 import type { JoinerOrder } from './interrupted-joiner.ts';
@@ -41,20 +42,15 @@ describe.each(['minio', 'folder'] as const)('small files are joined: %s', (kind)
     sawReplaced = 0;
     reads = 0;
     private readonly connection: string;
-    private readonly kept = mkdtempSync(join(lake.scratch, 'kept-'));
+    private readonly mirror: AppendedMirror;
 
     constructor(connection: string) {
       this.connection = connection;
+      this.mirror = new AppendedMirror(lake, connection);
     }
 
     async rows(sql: string): Promise<unknown[][]> {
-      const folder = mkdtempSync(join(lake.scratch, 'mirror-'));
-      const keys = await lake.files(this.connection);
-      for (const key of keys) {
-        const kept = join(this.kept, encodeURIComponent(key));
-        if (!existsSync(kept)) writeFileSync(kept, await lake.object(key));
-        linkSync(kept, join(folder, key.slice(key.lastIndexOf('/') + 1)));
-      }
+      const { folder, keys } = await this.mirror.take();
       const ranges = keys
         .map((key) => fileRange({ key, bytes: 0 }))
         .filter((file) => file !== null);

@@ -1,6 +1,6 @@
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, linkSync, mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdtempSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -9,7 +9,9 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Replay } from '../../../../connectors/spi/destination.ts';
 import type { S3Writer } from '../../../../connectors/destinations/s3/writer.ts';
 import { until } from '../../../support/rig.ts';
+import { AppendedMirror } from './appended-mirror.ts';
 import { readAppended } from './appended-reader.ts';
+import { deliverInSteps, type DeliverySteps } from './delivery-steps.ts';
 import { runInterrupted } from './interrupted-program.ts';
 import type { RebuilderOrder } from './interrupted-rebuilder.ts';
 import { randomOf } from './key-workload.ts';
@@ -60,50 +62,25 @@ describe.each(['minio', 'folder'] as const)('appended files are rebuilt: %s', (k
     await lake[Symbol.asyncDispose]();
   });
 
-  const folderOf = (connection: string): string => `${connection}/production_public/customers/`;
-
-  /** Delivers in steps from where the destination says; answers where that was. */
-  async function deliver(
+  const deliver = (
     writer: S3Writer,
     topic: MemoryTopic,
     replay: Replay | null,
-    { to = topic.end, step = 5, seen = async (): Promise<void> => {} } = {},
-  ): Promise<number | null> {
-    const target = replay === null ? topic.target : { ...topic.target, replay };
-    const from = await writer.open(target);
-    for (let at = from ?? 0; at < to; at = Math.min(to, at + step)) {
-      const batch = topic.batch(at, Math.min(to, at + step));
-      await writer.write([{ ...batch, target }]);
-      await writer.flush();
-      await seen();
-    }
-    return from;
-  }
+    steps: Partial<DeliverySteps> = {},
+  ): Promise<number | null> => deliverInSteps(writer, topic, replay, { step: 5, ...steps });
 
   /** A reader of a store by the documented way in: the names of rebuilds first, then the files. */
   class Reader {
     reads = 0;
     besides = 0;
-    private readonly connection: string;
-    private readonly kept = mkdtempSync(join(lake.scratch, 'kept-'));
+    private readonly mirror: AppendedMirror;
 
     constructor(connection: string) {
-      this.connection = connection;
+      this.mirror = new AppendedMirror(lake, connection);
     }
 
     async rows(sql: string): Promise<unknown[][]> {
-      const folder = mkdtempSync(join(lake.scratch, 'mirror-'));
-      mkdirSync(join(folder, '_rebuilds'));
-      const prefix = folderOf(this.connection);
-      for (const key of await lake.keys(`${prefix}_rebuilds/`)) {
-        writeFileSync(join(folder, key.slice(prefix.length)), '');
-      }
-      const keys = (await lake.files(this.connection)).filter((key) => key.startsWith(prefix));
-      for (const key of keys) {
-        const kept = join(this.kept, encodeURIComponent(key));
-        if (!existsSync(kept)) writeFileSync(kept, await lake.object(key));
-        linkSync(kept, join(folder, key.slice(prefix.length)));
-      }
+      const { folder, keys } = await this.mirror.take();
       this.reads++;
       if (new Set(keys.map((key) => /-r\d+-/.exec(key)?.[0])).size > 1) this.besides++;
       return readAppended(database, folder, sql);

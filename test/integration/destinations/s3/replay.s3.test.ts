@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Replay } from '../../../../connectors/spi/destination.ts';
 import type { Generation } from '../../../../connectors/destinations/s3/generation-chain.ts';
 import type { S3Writer } from '../../../../connectors/destinations/s3/writer.ts';
+import { deliverInSteps, type DeliverySteps } from './delivery-steps.ts';
 import { randomChanges, type Workload } from './key-workload.ts';
 import { column, MemoryTopic, range } from './memory-topic.ts';
 import { Lake } from './s3-fixture.ts';
@@ -19,23 +20,12 @@ describe.each(['minio', 'folder'] as const)('replay: %s', (kind) => {
     await lake[Symbol.asyncDispose]();
   });
 
-  /** Delivers from where the destination says, in steps; answers where that was. */
-  async function deliver(
+  const deliver = (
     writer: S3Writer,
     topic: MemoryTopic,
     replay: Replay | null,
-    { to = topic.end, step = 50, seen = async (): Promise<void> => {} } = {},
-  ): Promise<number | null> {
-    const target = replay === null ? topic.target : { ...topic.target, replay };
-    const from = await writer.open(target);
-    for (let at = from ?? 0; at < to; at = Math.min(to, at + step)) {
-      const batch = topic.batch(at, Math.min(to, at + step));
-      await writer.write([{ ...batch, target }]);
-      await writer.flush();
-      await seen();
-    }
-    return from;
-  }
+    steps: Partial<DeliverySteps> = {},
+  ): Promise<number | null> => deliverInSteps(writer, topic, replay, { step: 50, ...steps });
 
   async function newest(connection: string): Promise<Generation> {
     const keys = (await lake.keys(`${connection}/production_public`)).filter((key) =>
