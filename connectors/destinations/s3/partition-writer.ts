@@ -71,17 +71,15 @@ export class PartitionWriter implements Partition {
     this.layout = fileLayout([], context.settings);
   }
 
-  /** Follows the claims to their end. Answers the first offset to read: the start of a claim that was
-   * not finished, else its end; null when there is none. */
+  /** Follows the claims to their end. Answers the first offset to read; null when there is none. */
   async open(): Promise<number | null> {
-    const { tail, finished, rebuild, set } = await this.delivery.open();
+    const { tail, finished, start, set } = await this.delivery.open();
     if (tail !== null) {
       this.columns = this.schemas.columns = tail.layout.columns;
       if (this.context.settings.flatten) this.fields.addColumns(this.columns);
       if (!finished) this.found = tail;
     }
-    const start = tail === null ? rebuild?.from : finished ? tail.end : tail.first;
-    if (start === undefined) return null;
+    if (start === null) return null;
     this.next = this.first = start;
     this.durable = this.delivery.hidden?.from ?? start;
     const { durable, columns } = this;

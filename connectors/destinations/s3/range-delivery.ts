@@ -75,7 +75,7 @@ export class RangeDelivery {
    * that was cut off is carried out. */
   async open(): Promise<OpenedFiles> {
     const opened = await new RebuildStart(this.target, this.context, this.rebuilds).open();
-    const { tail, finished, rebuild, isShown } = opened;
+    const { tail, finished, rebuild, isShown, start } = opened;
     this.opened = opened;
     this.isShown = isShown;
     if (tail !== null) {
@@ -84,9 +84,8 @@ export class RangeDelivery {
         await this.context.store.abortUploads(file.staged ?? file.key);
       }
     }
-    const end = tail === null ? rebuild?.from : finished ? tail.end : tail.first;
     if (rebuild !== null && isShown) this.rebuildSwitch.tidy(rebuild.number);
-    else if (end !== undefined) await this.showUpTo(end);
+    else if (start !== null) await this.showUpTo(start);
     return opened;
   }
 

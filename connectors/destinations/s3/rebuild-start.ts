@@ -19,6 +19,9 @@ export interface OpenedFiles extends ChainState {
   readonly rebuild: Rebuild | null;
   /** Readers take these files. */
   readonly isShown: boolean;
+  /** First offset to read: the start of a claim that was not finished, else its end; without claims
+   * where the rebuild begins, null when there is none. */
+  readonly start: number | null;
 }
 
 /** Finds the files that a partition goes on with, and begins the rebuild that is ordered. */
@@ -51,7 +54,7 @@ export class RebuildStart {
         if (key !== null && (await chain.load()).tail !== null) continue;
         if (key !== null) throw this.stateLost(key);
       }
-      return { set, chain, rebuild, isShown, ...state };
+      return { set, chain, rebuild, isShown, start: startOf(state, rebuild), ...state };
     }
     throw this.taken();
   }
@@ -114,6 +117,11 @@ export class RebuildStart {
       { details: { stream: streamLabel(stream.stream) } },
     );
   }
+}
+
+function startOf({ tail, finished }: ChainState, rebuild: Rebuild | null): number | null {
+  if (tail === null) return rebuild?.from ?? null;
+  return finished ? tail.end : tail.first;
 }
 
 function rebuildOf({ id: replay, from, until }: Replay, number: number): Rebuild {
