@@ -1,5 +1,7 @@
 import type { ErrorCode } from '../../../core/errors/codes.ts';
 import { PipelineError } from '../../../core/errors/pipeline-error.ts';
+import { streamLabel } from '../../../schemas/catalog/stream-id.ts';
+import type { PartitionTarget } from '../../spi/destination.ts';
 
 /** The store's own names of what went wrong; the status decides where no name is known. */
 const CODE_BY_NAME: Record<string, ErrorCode> = {
@@ -100,4 +102,19 @@ export function spoolError(error: unknown): PipelineError {
   return new PipelineError('SNK_ENCODER_LOST', `a Parquet file could not be built: ${message}`, {
     cause: error,
   });
+}
+
+/** `does`: what another instance has done or is doing to the partition, so that this one must give way. */
+export function fenced(
+  { topic, partition, stream }: PartitionTarget,
+  does: string,
+  details: Readonly<Record<string, unknown>> = {},
+): PipelineError {
+  return new PipelineError(
+    'SNK_FENCED',
+    `another instance ${does} partition ${topic}-${partition}`,
+    {
+      details: { stream: streamLabel(stream.stream), ...details },
+    },
+  );
 }

@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto';
-import { PipelineError } from '../../../core/errors/pipeline-error.ts';
-import { streamLabel } from '../../../schemas/catalog/stream-id.ts';
 import type { PartitionTarget } from '../../spi/destination.ts';
+import { fenced } from './errors.ts';
 import type { FileColumn } from './file-columns.ts';
 import { offsetText, ownerMark, streamFolder } from './object-key.ts';
 import type { ObjectStore } from './object-store.ts';
@@ -154,7 +153,9 @@ export class GenerationChain {
     const key = this.manifestKey(generation.generation);
     if (!(await this.store.putIfAbsent(key, text))) {
       const winner = await this.store.get(key);
-      if (winner === null || linkOf(winner).generation.id !== generation.id) throw this.fenced();
+      if (winner === null || linkOf(winner).generation.id !== generation.id) {
+        throw fenced(this.place.target, 'has published a generation of');
+      }
     }
     this.links.push(linkOf(text));
   }
@@ -178,15 +179,6 @@ export class GenerationChain {
 
   private manifestKey(generation: number): string {
     return `${this.place.folder}${offsetText(generation)}.json`;
-  }
-
-  private fenced(): PipelineError {
-    const { topic, partition, stream } = this.place.target;
-    return new PipelineError(
-      'SNK_FENCED',
-      `another instance has published a generation of partition ${topic}-${partition}`,
-      { details: { stream: streamLabel(stream.stream) } },
-    );
   }
 }
 

@@ -7,6 +7,7 @@ import { streamLabel } from '../../../schemas/catalog/stream-id.ts';
 import type { PartitionTarget, SchemaLookup } from '../../spi/destination.ts';
 import type { Claim, ClaimChain } from './claim-chain.ts';
 import type { Encoder, Spool } from './encoder.ts';
+import { fenced } from './errors.ts';
 import { dataKey, rowIdHash } from './object-key.ts';
 import type { ObjectStore } from './object-store.ts';
 import { RebuildStart, type OpenedFiles } from './rebuild-start.ts';
@@ -128,7 +129,7 @@ export class RangeDelivery {
     const claim = (sealed.claim ??= this.claimOf(sealed, sealed.files));
     if (!sealed.claimMade) {
       await failpoint('s3.before_claim');
-      if (!(await this.chain.append(claim))) throw this.fenced(claim);
+      if (!(await this.chain.append(claim))) throw this.claimedByAnother(claim);
       sealed.claimMade = true;
       await failpoint('s3.after_claim');
     }
@@ -182,15 +183,10 @@ export class RangeDelivery {
     }
     // It is there: an answer that got lost, or another instance that finishes the same claim.
     const there = await store.head(key);
-    if (there?.['headrace-claim'] !== claim.id) throw this.fenced(claim);
+    if (there?.['headrace-claim'] !== claim.id) throw this.claimedByAnother(claim);
   }
 
-  private fenced(claim: Claim): PipelineError {
-    const { topic, partition, stream } = this.target;
-    return new PipelineError(
-      'SNK_FENCED',
-      `another instance has claimed partition ${topic}-${partition}`,
-      { details: { stream: streamLabel(stream.stream), offset: claim.first } },
-    );
+  private claimedByAnother({ first }: Claim): PipelineError {
+    return fenced(this.target, 'has claimed', { offset: first });
   }
 }

@@ -3,6 +3,7 @@ import { PipelineError } from '../../../core/errors/pipeline-error.ts';
 import { streamLabel } from '../../../schemas/catalog/stream-id.ts';
 import type { PartitionTarget, Replay } from '../../spi/destination.ts';
 import { ClaimChain, closingClaim, type ChainState } from './claim-chain.ts';
+import { fenced } from './errors.ts';
 import { fileLayout } from './file-layout.ts';
 import { ownerMark, streamPrefix } from './object-key.ts';
 import type { WriterContext } from './range-delivery.ts';
@@ -56,7 +57,7 @@ export class RebuildStart {
       }
       return { set, chain, rebuild, isShown, start: startOf(state, rebuild), ...state };
     }
-    throw this.taken();
+    throw fenced(this.target, 'is opening');
   }
 
   /** The rebuild to go on with, which is begun when its order is new; `taken` when another instance was
@@ -106,15 +107,6 @@ export class RebuildStart {
       'DST_STATE_LOST',
       `the bucket holds files of stream ${label} but no record of what they contain (folder _headrace)`,
       { details: { stream: label, key } },
-    );
-  }
-
-  private taken(): PipelineError {
-    const { topic, partition, stream } = this.target;
-    return new PipelineError(
-      'SNK_FENCED',
-      `another instance is opening partition ${topic}-${partition}`,
-      { details: { stream: streamLabel(stream.stream) } },
     );
   }
 }

@@ -1,7 +1,6 @@
-import { PipelineError } from '../../../core/errors/pipeline-error.ts';
-import { streamLabel } from '../../../schemas/catalog/stream-id.ts';
 import type { PartitionTarget } from '../../spi/destination.ts';
 import type { Claim, ClaimChain, ClaimedFile } from './claim-chain.ts';
+import { fenced } from './errors.ts';
 import { fileRange } from './file-ranges.ts';
 import { ownerMark, streamPrefix } from './object-key.ts';
 import type { WriterContext } from './range-delivery.ts';
@@ -48,16 +47,7 @@ export class RebuildSwitch {
     }
     await this.copy(group);
     const shown = { ...rebuild, connectionId, topic, partition, next, files, rows };
-    if (!(await this.rebuilds.show(shown))) throw this.fenced();
-  }
-
-  private fenced(): PipelineError {
-    const { topic, partition, stream } = this.target;
-    return new PipelineError(
-      'SNK_FENCED',
-      `another instance has rebuilt partition ${topic}-${partition}`,
-      { details: { stream: streamLabel(stream.stream) } },
-    );
+    if (!(await this.rebuilds.show(shown))) throw fenced(this.target, 'has rebuilt');
   }
 
   private async copy(files: readonly ClaimedFile[]): Promise<void> {
