@@ -3,6 +3,7 @@ import type { Static, TSchema } from 'typebox';
 import type { Connectors } from '../../connectors/registry.ts';
 import type { OutgoingRules } from '../../core/net/outgoing-rules.ts';
 import type { Logger } from '../../core/observe/logger.ts';
+import type { ConnectionStreamWork } from '../../core/store/work.ts';
 import { DEFAULT_WORKSPACE_ID } from '../../core/store/workspaces.ts';
 import type { Store } from '../../core/store/store.ts';
 import { CATALOG_LIMIT_BYTES } from './http-server.ts';
@@ -18,6 +19,9 @@ export interface ApiContext {
   readonly logger: Logger;
   /** Where calls that come from a configuration may go. */
   readonly rules: OutgoingRules;
+  /** Where the longest partition of a stream's topic ends, 0 without a topic. Where it is not given,
+   * offsets are taken as they come. */
+  endOf?(stream: ConnectionStreamWork): Promise<number>;
 }
 
 /** Airbyte's calls are all POST with one JSON object; undefined answers 204. */

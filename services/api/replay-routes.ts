@@ -27,7 +27,9 @@ export function addReplayRoute(app: FastifyInstance, context: ApiContext): void 
     const connection = await store.connections.get(connectionId);
     const streams = chosenStreams(connection, body.streams).map(namedStream);
     await refuseUnable(context, connection, streams, rebuild);
-    const replayId = await store.replays.order(connectionId, streams, startOf(from), rebuild);
+    const start = startOf(from);
+    await refuseBehindEnd(context, connectionId, streams, start);
+    const replayId = await store.replays.order(connectionId, streams, start, rebuild);
     return { connectionId, replayId, streams };
   });
 }
@@ -57,6 +59,36 @@ async function refuseUnable(
       `stream ${streamLabel({ namespace, name })}: ${problem}`,
     );
   }
+}
+
+/** A place behind the end is a slip of the hand, and a rebuild that begins there leaves nothing. */
+async function refuseBehindEnd(
+  { store, endOf }: ApiContext,
+  connectionId: string,
+  chosen: readonly NamedStream[],
+  start: ReplayStart,
+): Promise<void> {
+  if (start === 'beginning') return;
+  if ('timeMs' in start) {
+    if (start.timeMs > Date.now()) throw invalidStart('that time is in the future');
+    return;
+  }
+  const { connections } = await store.work.listActive();
+  const work = connections.find((each) => each.connectionId === connectionId);
+  for (const stream of work?.streams ?? []) {
+    const { namespace, name } = stream;
+    if (!chosen.some((each) => each.name === name && each.namespace === namespace)) continue;
+    const end = (await endOf?.(stream)) ?? Infinity;
+    if (start.offset <= end) continue;
+    const label = streamLabel(stream);
+    throw invalidStart(
+      `offset ${start.offset} lies behind the end: the topic of ${label} ends at ${end}`,
+    );
+  }
+}
+
+function invalidStart(why: string): PipelineError {
+  return new PipelineError('API_INVALID_REQUEST', `from: ${why}`);
 }
 
 function startOf(from: string | number): ReplayStart {

@@ -16,6 +16,7 @@ import { openStore, type Store } from '../../core/store/store.ts';
 import { OutgoingRules } from '../../core/net/outgoing-rules.ts';
 import { connectors } from '../../connectors/registry.ts';
 import type { KafkaClient } from '../../topics/kafka-client.ts';
+import { streamTopic } from '../../topics/naming.ts';
 import { createAlerts } from '../alerts/alerts.ts';
 import { apiService } from '../api/api.ts';
 import { createHealthServer } from '../api/health-server.ts';
@@ -171,6 +172,10 @@ function makeApi({ settings, log, logs, store, kafka }: Program): Service {
     logs,
     rules: new OutgoingRules(settings.outgoingAllow),
     ...(kafka.schemaLog === null ? {} : { registry: kafka.schemaLog }),
+    async endOf(stream) {
+      const topic = streamTopic(settings.topicPrefix, stream.topicOwner, stream);
+      return Math.max(0, ...(await kafka.endOffsets([topic])).values());
+    },
     verify: (connectionId) =>
       verifyConnection({ ...settings, work: store.work, connectors, kafka }, connectionId),
     logger: log.child({ role: 'api' }),

@@ -62,6 +62,18 @@ describe('headrace replay', () => {
     expect(await rows('target')).toEqual(await rows('source'));
   }, 120_000);
 
+  it('refuses to begin behind the end, where a rebuild would leave nothing', async () => {
+    const before = await rows('target');
+    const flags = ['--stream', 'public.notes', '--rebuild', '--from'];
+    await expect(replay(...flags, '99999999')).rejects.toThrow(
+      /API_INVALID_REQUEST: from: offset 99999999 .*public\.notes ends at \d+/,
+    );
+    const tomorrow = new Date(Date.now() + 86_400_000).toISOString();
+    await expect(replay(...flags, tomorrow)).rejects.toThrow(/API_INVALID_REQUEST: from: .*future/);
+    expect((await sync(rig, connectionId)).job.status).toBe('succeeded');
+    expect(await rows('target')).toEqual(before);
+  }, 60_000);
+
   it('mends a truncated table, in place changes nothing, and survives kills', async () => {
     await query(rig.target, `TRUNCATE notes`);
     await query(rig.source, `INSERT INTO notes VALUES (5001, 'after')`);
