@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config';
+import { KEEP_WASM_WRAPPERS } from './core/run/wasm-wrappers.ts';
 
 /**
  * One project for each kind of server that a test file names in its suffix: `x.pg.test.ts`. They run
@@ -52,7 +53,7 @@ export default defineConfig({
         exclude: exclude ?? [],
         maxWorkers,
         // kafkajs computes negative timeouts, which do no harm.
-        execArgv: ['--disable-warning=TimeoutNegativeWarning'],
+        execArgv: ['--disable-warning=TimeoutNegativeWarning', KEEP_WASM_WRAPPERS],
         testTimeout: timeout,
         hookTimeout: timeout,
         sequence: { groupOrder: position },
