@@ -94,8 +94,10 @@ export interface DestinationWriter {
    * is to blame; nothing of the call is then applied, and the caller repeats it without that stream.
    * A batch that begins at or before what is already applied is applied from there on; one that
    * leaves a gap, or a partition another instance has moved on, is refused with SNK_FENCED.
+   * `next` tells what the following call will bring if all goes well, and may be asked when these are
+   * on their way: what can be made ready without waiting is.
    */
-  write(batches: readonly ChangeBatch[]): Promise<void>;
+  write(batches: readonly ChangeBatch[], next?: () => readonly ChangeBatch[]): Promise<void>;
   /** What failed behind batches that were accepted, once per failure; asked after every fetch. */
   failure?(): PipelineError | null;
   /** Everything below this offset survives any crash; the number that a barrier waits for. */

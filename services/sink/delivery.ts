@@ -96,11 +96,9 @@ export class Delivery {
     await this.room(0);
   }
 
-  /** While a batch is written its bytes are there twice: as records and as the target's rows. */
   private roomForWaiting(): number {
     const { buffers } = this.options;
-    const held = this.lanes.reduce((sum, lane) => sum + lane.bytes + 2 * lane.bytesInWriting, 0);
-    buffers.hold(held);
+    buffers.hold(this.lanes.reduce((sum, lane) => sum + lane.bytesHeld, 0));
     // 0 would wait for the end of what is being written.
     return Math.max(this.lanes.length, buffers.room(WAITING_BYTES));
   }

@@ -15,6 +15,9 @@ export interface LaneHandler {
 /** Joining copies; a batch of this size costs more to copy than another call. */
 const JOINED_BYTES = 256 * 1024;
 
+/** Below this nothing is taken ahead of its turn: what comes meanwhile is better written with it. */
+const AHEAD_BYTES = 256 * 1024;
+
 /**
  * Writes the batches of its partitions, one call at a time, each with whatever is waiting when the
  * call before has ended: an idle stream's row leaves at once, a busy one fills its transactions.
@@ -24,8 +27,10 @@ export class Lane {
   private readonly handler: LaneHandler;
   private waiting: ChangeBatch[] = [];
   private waitingBytes = 0;
+  /** What the next call will bring, fixed while the one before is under way. */
+  private next: ChangeBatch[] = [];
   /** Of the call under way. */
-  bytesInWriting = 0;
+  private bytesInWriting = 0;
   private busy = false;
   private failure: PipelineError | undefined;
   private wakers: (() => void)[] = [];
@@ -35,8 +40,14 @@ export class Lane {
     this.handler = handler;
   }
 
+  /** Of what waits for its turn. */
   get bytes(): number {
-    return this.waitingBytes;
+    return this.waitingBytes + bytesOf(this.next);
+  }
+
+  /** What is being written, or made ready for it, is there twice: as records and as the target's rows. */
+  get bytesHeld(): number {
+    return this.bytes + bytesOf(this.next) + 2 * this.bytesInWriting;
   }
 
   push(batch: ChangeBatch): void {
@@ -47,7 +58,9 @@ export class Lane {
 
   /** Drops what waits for a stream, when it is stopped elsewhere. */
   drop(label: string): void {
-    this.keep((batch) => streamLabel(batch.target.stream.stream) !== label);
+    const isOther = (batch: ChangeBatch) => streamLabel(batch.target.stream.stream) !== label;
+    this.keep(isOther);
+    this.next = this.next.filter(isOther);
   }
 
   /** Resolves when at most `bytes` wait and, for 0, nothing is being written; rejects when the lane
@@ -55,7 +68,7 @@ export class Lane {
   async settled(bytes: number): Promise<void> {
     for (;;) {
       if (this.failure !== undefined) throw this.failure;
-      if (this.waitingBytes <= bytes && (bytes > 0 || !this.busy)) return;
+      if (this.bytes <= bytes && (bytes > 0 || !this.busy)) return;
       await new Promise<void>((resolve) => {
         this.wakers.push(resolve);
       });
@@ -66,8 +79,10 @@ export class Lane {
     this.busy = true;
     this.handler.busy(true);
     try {
-      while (this.waiting.length > 0) {
-        await this.write(this.take());
+      while (this.next.length > 0 || this.waiting.length > 0) {
+        const batches = this.next.length > 0 ? this.next : this.take();
+        this.next = [];
+        await this.write(batches);
         this.wake();
       }
     } catch (error) {
@@ -112,13 +127,18 @@ export class Lane {
     while (rest.length > 0) {
       const started = performance.now();
       try {
-        await this.writer.write(rest);
+        await this.writer.write(rest, () => this.ahead());
         this.handler.written(rest, (performance.now() - started) / 1000);
         return;
       } catch (error) {
         rest = this.withoutBlamed(rest, toPipelineError(error));
       }
     }
+  }
+
+  private ahead(): readonly ChangeBatch[] {
+    if (this.next.length === 0 && this.waitingBytes >= AHEAD_BYTES) this.next = this.take();
+    return this.next;
   }
 
   /** When one stream alone is to blame, the others of the call go on without it. */

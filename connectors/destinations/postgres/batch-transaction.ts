@@ -35,6 +35,8 @@ export interface BatchWork {
   readonly connectionId: string;
   readonly tables: readonly TableWork[];
   readonly steps: readonly PartitionStep[];
+  /** All is on its way to the server, which is busy with it for a while. */
+  readonly sent?: () => void;
 }
 
 /**
@@ -80,7 +82,7 @@ async function appliedAtOnce(
   const move = { statement: moveOffsets(work.home, work.connectionId, moves) };
   const flight = [...opening(work, limits), move, ...rowsOf(work), { statement: COMMIT }];
   for (const { state, next } of work.steps) state.uncertain = next;
-  const answer = exchange(client, statementsOf(flight), silenceOf(work));
+  const answer = exchange(client, statementsOf(flight), silenceOf(work), work.sent);
   try {
     await sent(answer);
   } catch (error) {

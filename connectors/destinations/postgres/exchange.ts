@@ -30,12 +30,14 @@ export interface ExchangeError extends Error {
  * Sends statements in one round trip: all are on the wire before the first answer, behind them one
  * Sync. After a failure the server ignores the rest up to the Sync, a COMMIT among them, so what
  * follows a failed statement never happens. `pg`'s own queue waits for every answer instead.
- * A connection that stays silent for `silenceMs` (0: for ever) is given up.
+ * A connection that stays silent for `silenceMs` (0: for ever) is given up. `sent` is called when all
+ * has left this process.
  */
 export function exchange(
   client: Client,
   statements: readonly Statement[],
   silenceMs: number = MAX_SILENCE_MS,
+  sent?: () => void,
 ): Promise<StatementResult[]> {
   return new Promise((resolve, reject) => {
     const watchdog = silenceMs > 0 ? setTimeout(() => cutOff(client), silenceMs) : undefined;
@@ -44,7 +46,7 @@ export function exchange(
       if (error === null) resolve(results);
       else reject(error);
     };
-    client.query(new Exchange(statements, preparedOn(client), done));
+    client.query(new Exchange(statements, preparedOn(client), done, sent));
   });
 }
 
@@ -56,6 +58,8 @@ function cutOff(client: Client): void {
   (client as unknown as { connection: Connection }).connection.stream.destroy();
 }
 
+const NOTHING = Buffer.alloc(0);
+
 interface RawConnection extends Connection {
   readonly stream: Connection['stream'] & { cork(): void; uncork(): void };
   sendCopyFromChunk(chunk: Buffer): void;
@@ -66,6 +70,7 @@ class Exchange implements Submittable {
   private readonly statements: readonly Statement[];
   private readonly prepared: PreparedStatements | undefined;
   private readonly done: (error: Error | null, results: StatementResult[]) => void;
+  private readonly sent: (() => void) | undefined;
   private readonly results: StatementResult[] = [];
   private rows: Rows = [];
 
@@ -73,10 +78,12 @@ class Exchange implements Submittable {
     statements: readonly Statement[],
     prepared: PreparedStatements | undefined,
     done: (error: Error | null, results: StatementResult[]) => void,
+    sent?: () => void,
   ) {
     this.statements = statements;
     this.prepared = prepared;
     this.done = done;
+    this.sent = sent;
   }
 
   submit(connection: Connection): void {
@@ -96,6 +103,11 @@ class Exchange implements Submittable {
     }
     raw.sync();
     raw.stream.uncork();
+    const { sent } = this;
+    if (sent === undefined) return;
+    raw.stream.write(NOTHING, (error) => {
+      if (error == null) sent();
+    });
   }
 
   handleDataRow(message: { fields: (string | null)[] }): void {

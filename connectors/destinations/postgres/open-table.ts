@@ -3,6 +3,7 @@ import type { ChangeBatch, SchemaLookup } from '../../spi/destination.ts';
 import { schemaIdAt } from '../../../schemas/envelope/record-view.ts';
 import { appendedRows } from './appended-rows.ts';
 import { dedupedRows } from './deduped-rows.ts';
+import { EncodedAhead } from './encoded-ahead.ts';
 import { rawRows } from './raw-rows.ts';
 import { generationStatements } from './generations.ts';
 import type { Registration } from './registration.ts';
@@ -29,6 +30,7 @@ export class OpenTable implements StreamTable {
   private readonly generation: StagedGeneration;
   isRebuilding = false;
   private current: CompiledTable | null = null;
+  private readonly ahead = new EncodedAhead();
   /** Changes of the table's definition, one after the other. */
   private changing: Promise<unknown> = Promise.resolve();
 
@@ -89,11 +91,19 @@ export class OpenTable implements StreamTable {
     }
   }
 
+  encodeAhead(slices: readonly RecordSlice[], options: EncodeOptions): void {
+    const { current } = this;
+    if (current === null || this.isRebuilding || this.owned.name.isReplaced) return;
+    this.ahead.add(current, slices, options, () => this.encode(current, slices, options));
+  }
+
   private encode(
     compiled: CompiledTable,
     slices: readonly RecordSlice[],
     options: EncodeOptions,
   ): TableStatements {
+    const ahead = this.ahead.take(compiled, slices, options);
+    if (ahead !== null) return ahead;
     switch (this.owned.name.mode) {
       case 'append':
       case 'overwrite':

@@ -32,6 +32,10 @@ export class PartitionState {
     return this.replayUntil !== null && next <= this.replayUntil;
   }
 
+  replays({ firstOffset }: ChangeBatch): boolean {
+    return this.replayUntil !== null && firstOffset < this.replayUntil;
+  }
+
   /** A batch in two where its replay ends in the middle of it. */
   split(batch: ChangeBatch): ChangeBatch[] {
     const end = this.replayUntil;

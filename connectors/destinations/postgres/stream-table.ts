@@ -32,6 +32,8 @@ export interface StreamTable {
     slices: readonly RecordSlice[],
     options: EncodeOptions,
   ): Promise<PreparedBatch>;
+  /** Encodes records that will be prepared next, if the tables are ready for them as they are. */
+  encodeAhead?(slices: readonly RecordSlice[], options: EncodeOptions): void;
   /** Makes room for the record of what became of fields, in `_airbyte_meta`; false where a column of
    * the source has that name. Batches are prepared anew afterwards. */
   recordChanges(): Promise<boolean>;

@@ -1,5 +1,4 @@
 import { PipelineError } from '../../../core/errors/pipeline-error.ts';
-import { Backoff } from '../../../core/run/backoff.ts';
 import { streamLabel } from '../../../schemas/catalog/stream-id.ts';
 import type {
   ChangeBatch,
@@ -8,9 +7,8 @@ import type {
   PartitionTarget,
 } from '../../spi/destination.ts';
 import { applyBatch, type BatchWork } from './batch-transaction.ts';
-import { blockedError, blockingPids } from './blocking-sessions.ts';
 import type { PostgresTarget } from './config.ts';
-import { classify, isTransient } from './errors.ts';
+import { classify } from './errors.ts';
 import { exchange } from './exchange.ts';
 import { OFFSETS_TABLE } from './identifiers.ts';
 import {
@@ -23,11 +21,12 @@ import { NormalizedStream } from './normalized-stream.ts';
 import { OpenTable } from './open-table.ts';
 import { fenced, PartitionState } from './partition-state.ts';
 import { Refusals } from './refusals.ts';
+import { Retries } from './retries.ts';
 import { createShapes } from './shape-store.ts';
 import { begin, Sessions, type TransactionLimits } from './sessions.ts';
 import { streamTables } from './stream-tables.ts';
 import type { StreamTable } from './stream-table.ts';
-import type { EncodeOptions } from './table-batch.ts';
+import type { EncodeOptions, RecordSlice } from './table-batch.ts';
 import { ensureSchema } from './table-catalog.ts';
 import type { TableMode } from './table-layout.ts';
 import { TablePart } from './table-part.ts';
@@ -45,6 +44,8 @@ export const DEFAULT_LIMITS: WriterLimits = {
   retryForMs: 20_000,
 };
 
+type Next = () => readonly ChangeBatch[];
+
 interface Step {
   readonly state: PartitionState;
   readonly next: number;
@@ -57,6 +58,7 @@ export class PostgresWriter implements DestinationWriter {
   private readonly target: PostgresTarget;
   private readonly limits: WriterLimits;
   private readonly sessions: Sessions;
+  private readonly retries: Retries;
   private readonly refusals: Refusals;
   private readonly tables = new Map<string, StreamTable>();
   private readonly partitions = new Map<string, PartitionState>();
@@ -69,18 +71,24 @@ export class PostgresWriter implements DestinationWriter {
     this.limits = limits;
     this.lanes = limits.lanes;
     this.sessions = new Sessions(target, limits.lanes);
+    this.retries = new Retries({
+      sessions: this.sessions,
+      home: target.schema,
+      forMs: limits.retryForMs,
+      signal: options.signal,
+    });
     this.refusals = new Refusals({
       sessions: this.sessions,
       schemas: options.schemas,
       limits,
       stopsAtMisfits: target.stopsAtMisfits,
-      retrying: (table, work) => this.retrying([table], work),
+      retrying: (table, work) => this.retries.run([table], work),
     });
   }
 
   async open(target: PartitionTarget): Promise<number | null> {
     const table = this.tableOf(target);
-    const prepared = await this.retrying([table], async () => {
+    const prepared = await this.retries.run([table], async () => {
       await this.ensureHome();
       return table.register({ partition: target.partition, replay: target.replay ?? null });
     });
@@ -90,14 +98,17 @@ export class PostgresWriter implements DestinationWriter {
     return state.stored;
   }
 
-  async write(batches: readonly ChangeBatch[]): Promise<void> {
+  async write(batches: readonly ChangeBatch[], next?: Next): Promise<void> {
     await this.settle(batches.map(({ target }) => this.stateOf(target)));
     const parts = batches.map((batch) => this.stateOf(batch.target).split(batch));
-    await this.writeOnce(parts.flatMap(([first]) => first as ChangeBatch));
+    await this.writeOnce(
+      parts.flatMap(([first]) => first as ChangeBatch),
+      next,
+    );
     await this.writeOnce(parts.flatMap(([, rest]) => rest ?? []));
   }
 
-  private async writeOnce(batches: readonly ChangeBatch[]): Promise<void> {
+  private async writeOnce(batches: readonly ChangeBatch[], next?: Next): Promise<void> {
     const steps: Step[] = [];
     const parts = new Map<StreamTable, TablePart>();
     for (const batch of batches) {
@@ -115,7 +126,7 @@ export class PostgresWriter implements DestinationWriter {
       for (const { state, next } of steps) state.position = next;
       return;
     }
-    await this.apply([...parts.values()], steps);
+    await this.apply([...parts.values()], steps, next);
   }
 
   durableOffset(target: PartitionTarget): number {
@@ -213,7 +224,7 @@ export class PostgresWriter implements DestinationWriter {
       const { topic, partition } = state.target;
       const { schema } = this.target;
       const select = selectPartitions(schema, this.options.connectionId, topic);
-      const [answer] = await this.retrying([state.table], () =>
+      const [answer] = await this.retries.run([state.table], () =>
         this.sessions.use((client) => exchange(client, [select])),
       );
       const row = readPartitions(answer?.rows ?? []).find((r) => r.partition === partition);
@@ -221,9 +232,13 @@ export class PostgresWriter implements DestinationWriter {
     }
   }
 
-  private async apply(given: readonly TablePart[], steps: readonly Step[]): Promise<void> {
+  private async apply(
+    given: readonly TablePart[],
+    steps: readonly Step[],
+    next?: Next,
+  ): Promise<void> {
     const isRebuilding = [...this.tables.values()].some((table) => table.isRebuilding);
-    await (isRebuilding ? this.applyInTurn(given, steps) : this.applyNow(given, steps));
+    await (isRebuilding ? this.applyInTurn(given, steps) : this.applyNow(given, steps, next));
   }
 
   /** One at a time: the end of a rebuild changes where rows go. */
@@ -231,14 +246,18 @@ export class PostgresWriter implements DestinationWriter {
     const turn = this.turn.then(async () => {
       if (steps.length > 0) await this.applyNow(given, steps);
       for (const table of this.tables.values()) {
-        if (table.isRebuilding) await this.retrying([table], () => table.finishRebuild());
+        if (table.isRebuilding) await this.retries.run([table], () => table.finishRebuild());
       }
     });
     this.turn = turn.catch(() => undefined);
     await turn;
   }
 
-  private async applyNow(given: readonly TablePart[], steps: readonly Step[]): Promise<void> {
+  private async applyNow(
+    given: readonly TablePart[],
+    steps: readonly Step[],
+    next?: Next,
+  ): Promise<void> {
     // Tombstones alone, for a table that was never made, delete nothing.
     const parts = given.filter(({ table, valueIds }) => valueIds.size > 0 || table.exists);
     const options = { softDeletes: this.target.softDeletes, emittedAtMs: Date.now() };
@@ -247,9 +266,10 @@ export class PostgresWriter implements DestinationWriter {
       part.isReplay = steps.every(
         ({ state, next }) => state.table !== table || state.isReplay(next),
       );
-      await this.retrying([table], () => part.prepare(options));
+      await this.retries.run([table], () => part.prepare(options));
     }
-    while (!(await this.applied(parts, steps, options)));
+    const sent = next === undefined ? {} : { sent: () => this.encodeAhead(next(), options) };
+    while (!(await this.applied(parts, steps, options, sent)));
     for (const { state, next } of steps) state.advance(next);
     for (const { table, misfits } of parts) {
       const counts = misfits?.counts;
@@ -262,17 +282,19 @@ export class PostgresWriter implements DestinationWriter {
     parts: readonly TablePart[],
     steps: readonly Step[],
     options: EncodeOptions,
+    sent: Pick<BatchWork, 'sent'>,
   ): Promise<boolean> {
     const tables = parts.map(({ table }) => table);
     const { connectionId } = this.options;
     try {
       const work: BatchWork = {
+        ...sent,
         home: this.target.schema,
         connectionId,
         steps,
         tables: parts.map((part) => ({ table: part.table, encoded: part.encode(options) })),
       };
-      await this.retrying(tables, () =>
+      await this.retries.run(tables, () =>
         this.sessions.use((client) => applyBatch(client, work, this.limits)),
       );
       return true;
@@ -285,41 +307,16 @@ export class PostgresWriter implements DestinationWriter {
     }
   }
 
-  /** Runs `work` again while what stops it passes by itself, until the time for it is over. */
-  private async retrying<T>(tables: readonly StreamTable[], work: () => Promise<T>): Promise<T> {
-    const backoff = new Backoff({ firstMs: 20, maxMs: 2000 });
-    const deadline = performance.now() + this.limits.retryForMs;
-    for (;;) {
-      try {
-        return await work();
-      } catch (thrown) {
-        const error = classify(thrown, describe(tables), tables[0]?.stream);
-        const over = performance.now() > deadline || this.options.signal.aborted;
-        if (!isTransient(error)) throw error;
-        if (over) throw await this.withBlockers(error, tables);
-        await backoff.wait(this.options.signal);
-      }
+  private encodeAhead(batches: readonly ChangeBatch[], options: EncodeOptions): void {
+    const slices = new Map<StreamTable, RecordSlice[]>();
+    for (const batch of batches) {
+      const state = this.partitions.get(partitionKey(batch.target));
+      if (state === undefined || state.replays(batch)) return;
+      const known = slices.get(state.table) ?? [];
+      slices.set(state.table, [...known, { batch, from: 0, to: batch.records.count }]);
     }
+    for (const [table, its] of slices) table.encodeAhead?.(its, options);
   }
-
-  private async withBlockers(
-    error: PipelineError,
-    tables: readonly StreamTable[],
-  ): Promise<PipelineError> {
-    if (error.code !== 'DST_BLOCKED') return error;
-    const names = tables.map(({ owned }) => owned.name);
-    const offsets = { schema: this.target.schema, table: OFFSETS_TABLE };
-    try {
-      return blockedError(error, await blockingPids(this.sessions, [...names, offsets]));
-    } catch {
-      // The server went away meanwhile; that it was blocked is still the better news.
-      return error;
-    }
-  }
-}
-
-function describe(tables: readonly StreamTable[]): string {
-  return tables.length === 0 ? 'storing offsets' : `stream ${tables[0]?.stream}`;
 }
 
 function partitionKey({ topic, partition }: PartitionTarget): string {

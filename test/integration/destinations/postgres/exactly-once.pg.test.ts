@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { ChangeBatch } from '../../../../connectors/spi/destination.ts';
 import { armFailpoints } from '../../../../core/run/failpoints.ts';
 import type { PostgresWriter } from '../../../../connectors/destinations/postgres/writer.ts';
 import { postgresContext, type ServerContext } from '../../../support/contexts.ts';
@@ -109,7 +110,8 @@ class Play {
   }
 }
 
-/** Writes the log in random pieces, sometimes from before what is applied, sometimes anew. */
+/** Writes the log in random pieces, sometimes from before what is applied, sometimes anew; mostly those
+ * that it has said would come next. */
 async function writeInPieces(target: TestTarget, log: EventLog, random: () => number) {
   let writer: PostgresWriter = target.writer();
   let next = (await writer.open(log.target)) ?? 0;
@@ -117,6 +119,7 @@ async function writeInPieces(target: TestTarget, log: EventLog, random: () => nu
     const index = log.offsets.findIndex((o) => o >= offset);
     return index === -1 ? log.count : index;
   };
+  let ahead: ChangeBatch | null = null;
   while (next < log.end) {
     if (random() < 0.15) {
       await writer.close();
@@ -125,7 +128,13 @@ async function writeInPieces(target: TestTarget, log: EventLog, random: () => nu
     }
     const from = Math.max(0, recordAt(next) - (random() < 0.3 ? Math.floor(random() * 4) : 0));
     const to = Math.min(log.count, from + 1 + Math.floor(random() * 12));
-    await writer.write([log.batch(from, to)]);
+    const isNext = ahead !== null && ahead.firstOffset === next && random() < 0.8;
+    const batch: ChangeBatch = isNext ? (ahead as ChangeBatch) : log.batch(from, to);
+    const then = recordAt(batch.nextOffset);
+    const size = 1 + Math.floor(random() * 12);
+    ahead = then === log.count ? null : log.batch(then, Math.min(log.count, then + size));
+    const coming = ahead === null ? [] : [ahead];
+    await writer.write([batch], () => coming);
     next = Math.max(next, writer.durableOffset(log.target));
   }
   await writer.close();
@@ -235,8 +244,11 @@ describe('connections that die at any moment', () => {
         kills += Number(row?.['n']);
       }
     })();
-    for (let at = 0; at < 3000; at += 25) {
-      await writer.write(logs.map((log) => log.batch(at, at + 25)));
+    const batches = Array.from({ length: 120 }, (_, i) =>
+      logs.map((log) => log.batch(i * 25, i * 25 + 25)),
+    );
+    for (const [i, batch] of batches.entries()) {
+      await writer.write(batch, () => batches[i + 1] ?? []);
     }
     done = true;
     await killer;
@@ -271,28 +283,6 @@ describe('a commit whose answer is lost', () => {
       expect(writer.durableOffset(log.target)).toBe(log.end);
     },
   );
-});
-
-describe('two lanes', () => {
-  it('fill one table from two partitions at once', async () => {
-    await using target = await newTarget(server);
-    const logs = [0, 1].map(
-      (partition) => new EventLog(target.schemas, deduped('t'), COLUMNS, { partition }),
-    );
-    const writer = target.writer();
-    await Promise.all(logs.map((log) => writer.open(log.target)));
-    logs.forEach((log, partition) => {
-      for (let i = 0; i < 2000; i++) log.create({ id: (i % 700) * 2 + partition, name: `n${i}` });
-    });
-    const lane = async (log: EventLog) => {
-      for (let at = 0; at < 2000; at += 250) await writer.write([log.batch(at, at + 250)]);
-    };
-    await Promise.all(logs.map(lane));
-    const [count] = await target.rows(
-      `SELECT count(*)::int AS n, bool_and(name = 'n' || id/2 + CASE WHEN id/2 < 600 THEN 1400 ELSE 700 END) AS newest FROM t`,
-    );
-    expect(count).toEqual({ n: 1400, newest: true });
-  });
 });
 
 describe('batches without records', () => {

@@ -56,6 +56,8 @@ function recordsOf({ target: to, firstOffset, nextOffset, records }: ChangeBatch
 class Recorder {
   readonly calls: string[][] = [];
   readonly partitions: string[][] = [];
+  /** What was to come next, as told in each call. */
+  readonly told: string[][] = [];
   refuse: (batches: readonly ChangeBatch[]) => PipelineError | null = () => null;
 
   readonly writer: DestinationWriter = {
@@ -64,8 +66,11 @@ class Recorder {
     durableOffset: () => 0,
     flush: () => Promise.resolve(),
     close: () => Promise.resolve(),
-    write: async (batches) => {
+    write: async (batches, next) => {
       await Promise.resolve();
+      this.told.push((next?.() ?? []).flatMap(recordsOf));
+      // Asked again, it is the same.
+      expect((next?.() ?? []).flatMap(recordsOf)).toEqual(this.told.at(-1));
       const error = this.refuse(batches);
       if (error !== null) throw error;
       this.calls.push(batches.flatMap(recordsOf));
@@ -142,6 +147,33 @@ describe('Lane', () => {
     for (let offset = 0; offset < 6; offset++) lane.push(batch(target('a'), offset, 100_000));
     await lane.settled(0);
     expect(recorder.calls.map((call) => call.length)).toEqual([1, 2, 2, 1]);
+  });
+
+  it('tells what comes next where much waits, and keeps to it', async () => {
+    const recorder = new Recorder();
+    const { lane } = laneOn(recorder);
+    for (let offset = 0; offset < 6; offset++) lane.push(batch(target('a'), offset, 100_000));
+    expect(lane.bytesHeld).toBeGreaterThan(lane.bytes);
+    await lane.settled(0);
+    // 100,000 bytes are worth waiting for more.
+    expect(recorder.told.slice(0, -2)).toEqual(recorder.calls.slice(1, -1));
+    expect(recorder.told.slice(-2)).toEqual([[], []]);
+    expect(lane.bytesHeld).toBe(0);
+  });
+
+  it('drops what was to come next of a stream that is stopped', async () => {
+    const recorder = new Recorder();
+    recorder.refuse = (batches) =>
+      batches.some((b) => b.target.stream.name === 'bad' && b.firstOffset === 0)
+        ? new PipelineError('DST_VALUE', 'no', { details: { stream: 'public.bad' } })
+        : null;
+    const { lane } = laneOn(recorder);
+    lane.push(batch(target('bad'), 0));
+    for (let offset = 1; offset < 4; offset++) lane.push(batch(target('bad'), offset, 200_000));
+    lane.push(batch(target('good'), 0));
+    await lane.settled(0);
+    expect(recorder.told[0]).toEqual(['bad/0@1', 'good/0@0']);
+    expect(recorder.calls.flat()).toEqual(['good/0@0']);
   });
 
   it('lets a reader wait for room', async () => {
