@@ -14,7 +14,8 @@ import {
 import { columnsOf, digest } from '../support/digest.ts';
 import { cpuSeconds, loadAverage, peakMegabytes, percentile } from './process-figures.ts';
 import { watchStages } from './stage-shares.ts';
-import { EVENT_COLUMNS, LaneWatch, LoadLane, slope } from './steady-load.ts';
+import { slope } from '../support/slope.ts';
+import { EVENT_COLUMNS, LaneWatch, LoadLane } from './steady-load.ts';
 
 const RATE = Number(process.env['BENCH_RATE'] ?? 10_000);
 const SECONDS = Number(process.env['BENCH_SECONDS'] ?? 600);

@@ -5,6 +5,7 @@ import { freePort } from '../../deploy/local/free-port.ts';
 import { startHeadrace, type HeadraceProcess } from '../../deploy/local/headrace.ts';
 import type { LocalServer } from '../../deploy/local/local-server.ts';
 import { connectTo, type Rig, type Role } from '../support/rig.ts';
+import { slope, type Point } from '../support/slope.ts';
 import type { Component, Fault } from './fault-schedule.ts';
 import type { TorturedSource } from './tortured-source.ts';
 
@@ -41,6 +42,8 @@ export class Fleet {
   readonly exits: OwnExit[] = [];
   /** Largest resident size of any process of a role, MB. */
   readonly peakMb = new Map<Worker, number>();
+  /** Resident size of each process at each look, MB over minutes of this fleet. */
+  private readonly sizes = new Map<Worker, Point[]>();
   readonly environment: Readonly<Record<string, string>>;
   private readonly rig: Rig;
   private readonly source: Pick<TorturedSource, 'server' | 'link'>;
@@ -227,6 +230,12 @@ export class Fleet {
     return join(this.home(), `${role}-${port}.log`);
   }
 
+  /** By role, by how many MB its processes are larger per minute of the run. */
+  growthMbPerMinute(): Record<string, number> {
+    const grown = (points: readonly Point[]) => Math.round(slope(points) * 100) / 100;
+    return Object.fromEntries([...this.sizes].map(([role, points]) => [role, grown(points)]));
+  }
+
   private async supervise(): Promise<void> {
     while (!this.ended) {
       for (const member of this.members) {
@@ -253,6 +262,10 @@ export class Fleet {
       const status = readFileSync(`/proc/${pid}/status`, 'utf8');
       const peak = Number(/VmHWM:\s+(\d+)/.exec(status)?.[1] ?? 0) / 1024;
       this.peakMb.set(role, Math.max(this.peakMb.get(role) ?? 0, Math.round(peak)));
+      const y = Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? 0) / 1024;
+      const sizes = this.sizes.get(role) ?? [];
+      sizes.push({ x: performance.now() / 60_000, y });
+      this.sizes.set(role, sizes);
     } catch {
       // It has just ended.
     }

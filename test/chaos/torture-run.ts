@@ -262,6 +262,7 @@ async function verdict(stage: Stage, evidence: Evidence): Promise<TortureResult>
     recoveryMaxMs: seconds.at(-1) ?? null,
     barrierMaxMs: Math.max(...findings.barrierMs),
     peakMb: Object.fromEntries(fleet.peakMb),
+    growthMbPerMinute: fleet.growthMbPerMinute(),
     exits: fleet.exits.map(({ role, code }) => `${role}: ${code}`),
     codes: codesIn(fleet.logs()),
     ...watch.figures,
