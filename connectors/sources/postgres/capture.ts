@@ -165,7 +165,7 @@ export class Capture {
       outbox: parts.outbox,
       writer: this.writer,
       errands: {
-        compile: (relations) => this.errand(() => this.compile(relations)),
+        compile: (relations, xid) => this.errand(() => this.compile(relations, xid)),
         complete: (relation, message, xid, answer) =>
           this.errand(async () => answer(await completeUpdate(relation, message, xid, parts.sql))),
       },
@@ -260,14 +260,15 @@ export class Capture {
     );
   }
 
-  private async compile(relations: readonly Relation[]): Promise<void> {
+  private async compile(relations: readonly Relation[], xid: number): Promise<void> {
     const { state, sql, open } = this.parts;
     for (const relation of relations) {
       const { lane, message } = relation;
       if (lane === null) continue;
       try {
         const mark = state.mark(lane.label);
-        const followed = await followRelation(message, mark, sql, this.types, open.registerSchema);
+        const { registerSchema } = open;
+        const followed = await followRelation(message, xid, mark, sql, this.types, registerSchema);
         if (followed.mark !== undefined) state.setMark(lane.label, followed.mark);
         relation.codec = followed.codec;
       } catch (error) {

@@ -1,8 +1,8 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Relation } from './relations.ts';
 import { NEW_TUPLE, TupleReader } from './pgoutput.ts';
 import { UNCHANGED_CELL } from '../../capture/row-codec.ts';
 import { quoteIdentifier, type SideSession } from './session.ts';
+import { askedUntil, isOver } from './visibility.ts';
 
 /**
  * A key change makes a new row elsewhere, and the log leaves out its large cells that did not change:
@@ -43,14 +43,8 @@ export async function completeUpdate(
   );
 }
 
-const VISIBLE_AGAIN_MS = 5;
-
-/**
- * A transaction is sent as soon as it is in the log, which is a moment before others can see it: until
- * then the table has what was under the key before, and nothing would ever correct that. So the row is
- * read under a snapshot in which the transaction is over. `xid` is the lower half of its id, whose
- * upper half follows from the snapshot's.
- */
+/** Before others see the transaction, the table has what was under the key before, and nothing would ever
+ * correct that. */
 async function readRow(
   sql: SideSession,
   row: {
@@ -61,17 +55,14 @@ async function readRow(
     readonly xid: number;
   },
 ): Promise<Record<string, unknown> | null> {
-  const behind = `((s.next - $${row.key.length + 1}::int8 + 6442450944) % 4294967296 - 2147483648)`;
-  const text = `SELECT t.*, pg_visible_in_snapshot((s.next - ${behind})::text::xid8, s.snapshot) AS "visible?"
-    FROM (SELECT pg_current_snapshot() AS snapshot,
-        pg_snapshot_xmax(pg_current_snapshot())::text::int8 AS next) AS s
+  const text = `SELECT t.*, ${isOver(row.key.length + 1)} AS "visible?" FROM (SELECT) AS one
       LEFT JOIN (SELECT true AS "found?", ${row.columns.map(quoteIdentifier).join(', ')} FROM ${row.table}
         WHERE ${row.key.map((name, i) => `${name} = $${i + 1}`).join(' AND ')}) AS t ON true`;
-  for (;;) {
+  return askedUntil(async () => {
     const [found] = await sql.query(text, [...row.values, String(row.xid)]);
-    if (found?.['visible?'] === 't') return found['found?'] === 't' ? found : null;
-    await delay(VISIBLE_AGAIN_MS);
-  }
+    if (found?.['visible?'] !== 't') return undefined;
+    return found['found?'] === 't' ? found : null;
+  });
 }
 
 /** Position behind the new tuple's column count. */

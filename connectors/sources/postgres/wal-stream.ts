@@ -19,7 +19,7 @@ import { RowEvents } from './row-events.ts';
 export interface WalErrands {
   /** Compares with what is known of the tables and compiles: sets each relation's codec or stops its
    * stream. */
-  compile(relations: readonly Relation[]): void;
+  compile(relations: readonly Relation[], xid: number): void;
   /** Reads cells that a key change left out; answers with the message completed, or as it was when
    * the row is gone. */
   complete(
@@ -144,7 +144,7 @@ export class WalStream {
       ({ lane, codec }) =>
         lane !== null && codec === null && !lane.stopped && !this.copiedUpTo.has(lane),
     );
-    if (waiting.length > 0) this.errands.compile(waiting);
+    if (waiting.length > 0) this.errands.compile(waiting, this.xid);
     return waiting.length === 0;
   }
 
@@ -285,7 +285,7 @@ export class WalStream {
     this.relations.set(message.oid, relation);
     if (lane === null) this.refuseRenamed(message);
     if (lane === null || lane.stopped || this.copiedUpTo.has(lane)) return true;
-    this.errands.compile([relation]);
+    this.errands.compile([relation], this.xid);
     return false;
   }
 

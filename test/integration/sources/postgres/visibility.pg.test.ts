@@ -25,17 +25,18 @@ async function untilCommitsWait(sql: pg.Client, writer: pg.Client): Promise<void
   }
 }
 
-/** Moves row 1 to key 2 in a transaction that stays invisible while `meanwhile` runs. */
+/** A transaction that stays invisible while `meanwhile` runs. */
 async function held(
   sql: pg.Client,
   writer: pg.Client,
+  statements: string,
   meanwhile: () => Promise<void>,
 ): Promise<{ done: Promise<unknown> }> {
   await sql.query(`ALTER SYSTEM SET synchronous_standby_names = 'nobody'`);
   try {
     await sql.query('SELECT pg_reload_conf()');
     await untilCommitsWait(sql, writer);
-    const done = writer.query('BEGIN; DELETE FROM t WHERE id = 2; UPDATE t SET id = 2; COMMIT');
+    const done = writer.query(`BEGIN; ${statements}; COMMIT`);
     await meanwhile();
     return { done };
   } finally {
@@ -62,7 +63,8 @@ describe.each([18, 14] as const)('postgres %i, a commit that is not visible yet'
     const run = await Run.open(db.config, { streams: ['t'] });
     await run.caughtUp(db.config);
     const writer = await sqlClient(server, String(db.config['database']));
-    const { done } = await held(db.sql, writer, async () => {
+    const moves = 'DELETE FROM t WHERE id = 2; UPDATE t SET id = 2';
+    const { done } = await held(db.sql, writer, moves, async () => {
       // The reader has looked and found the transaction still under way.
       await expect
         .poll(async () => (await db.sql.query(ASKED)).rows as unknown[], { timeout: 20_000 })
@@ -75,6 +77,28 @@ describe.each([18, 14] as const)('postgres %i, a commit that is not visible yet'
     const last = run.events('public.t').at(-1);
     expect(last).toMatchObject({ op: 'c', after: { id: 2 }, unchanged: null });
     expect(last?.after?.['big'] === moved).toBe(true);
+    await run.close();
+  });
+
+  it('is waited for by what compares a table with the catalog', async () => {
+    await using db = await freshDatabase(server, 'altered');
+    await db.sql.query('CREATE TABLE t (id int PRIMARY KEY)');
+    await db.sql.query('INSERT INTO t VALUES (1)');
+    const run = await Run.open(db.config, { streams: ['t'] });
+    await run.caughtUp(db.config);
+    const writer = await sqlClient(server, String(db.config['database']));
+    const alters = `CREATE TYPE mood AS ENUM ('fine'); ALTER TABLE t ADD COLUMN more mood DEFAULT 'fine';
+      INSERT INTO t VALUES (2)`;
+    const { done } = await held(db.sql, writer, alters, async () => {
+      await expect
+        .poll(async () => (await db.sql.query(ASKED)).rows as unknown[], { timeout: 20_000 })
+        .toHaveLength(1);
+    });
+    await done;
+    await writer.end();
+    await run.caughtUp(db.config);
+    expect(run.progress().streams[0]?.error ?? null).toBeNull();
+    expect(run.events('public.t').at(-1)?.after).toEqual({ id: 2, more: 'fine' });
     await run.close();
   });
 });

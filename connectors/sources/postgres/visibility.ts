@@ -1,0 +1,37 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { SideSession } from './session.ts';
+
+/**
+ * A transaction is sent as soon as it is in the log, which is a moment before others can see it: a
+ * synchronous standby, or a busy machine, make it a long one. What is read from tables and catalogs for
+ * an event is read under a snapshot in which the event's transaction is over.
+ */
+
+const VISIBLE_AGAIN_MS = 5;
+
+/** SQL: whether the transaction is over in the statement's snapshot. `parameter` is the number of the
+ * one that holds the lower half of its id, whose upper half follows from the snapshot's. */
+export function isOver(parameter: number): string {
+  const behind = `((next - $${parameter}::int8 + 6442450944) % 4294967296 - 2147483648)`;
+  return `(SELECT pg_visible_in_snapshot((next - ${behind})::text::xid8, snapshot)
+    FROM (SELECT pg_current_snapshot() AS snapshot,
+      pg_snapshot_xmax(pg_current_snapshot())::text::int8 AS next) AS s)`;
+}
+
+/** Asks until the answer is not undefined. */
+export async function askedUntil<T>(ask: () => Promise<T | undefined>): Promise<T> {
+  for (;;) {
+    const answer = await ask();
+    if (answer !== undefined) return answer;
+    await delay(VISIBLE_AGAIN_MS);
+  }
+}
+
+/** Waits until statements see what the transaction did. `xid` is the lower half of its id. */
+export async function untilVisible(sql: SideSession, xid: number): Promise<void> {
+  const text = `SELECT ${isOver(1)} AS visible`;
+  await askedUntil(async () => {
+    const [row] = await sql.query(text, [String(xid)]);
+    return row?.['visible'] === 't' ? true : undefined;
+  });
+}
