@@ -6,9 +6,13 @@ export interface LeasedUnit {
   readonly unit: string;
   /** A change means that what runs now must be started anew with what is wanted now. */
   readonly version: string;
-  /** Runs until the signal aborts; it handles its own retries. A rejection ends the process. */
-  run(signal: AbortSignal): Promise<void>;
+  /** Runs until the signal aborts; it handles its own retries, and waits for `held` before each. A
+   * rejection ends the process. */
+  run(signal: AbortSignal, held: Held): Promise<void>;
 }
+
+/** Resolves when the lease is this instance's, or the signal aborts. */
+export type Held = () => Promise<void>;
 
 export interface LeaseKeeperOptions {
   readonly store: WorkStore;
@@ -70,10 +74,25 @@ export class LeaseKeeper {
 
   private start(unit: LeasedUnit): void {
     const abort = new AbortController();
-    const done = unit.run(abort.signal).catch((error: unknown) => {
+    const held = () => this.untilHeld(unit.unit, abort.signal);
+    const done = unit.run(abort.signal, held).catch((error: unknown) => {
       this.failure ??= { error };
     });
     this.running.set(unit.unit, { version: unit.version, abort, done });
+  }
+
+  /** Who slept for longer than its lease lasts finds its work interrupted; begun anew, that would be
+   * taken away from the successor, which has it by right. */
+  private async untilHeld(unit: string, signal: AbortSignal): Promise<void> {
+    const { store, owner, ttlMs, pollMs } = this.options;
+    while (!signal.aborted) {
+      try {
+        if (await store.acquireLease(unit, owner, ttlMs)) return;
+      } catch {
+        return; // a store that is away stops nothing
+      }
+      await delay(pollMs, undefined, { signal }).catch(() => undefined);
+    }
   }
 
   private async stop(unit: string): Promise<void> {

@@ -1,6 +1,7 @@
 import { toPipelineError } from '../../core/errors/pipeline-error.ts';
 import type { Logger } from '../../core/observe/logger.ts';
 import { Backoff } from '../../core/run/backoff.ts';
+import type { Held } from '../../core/run/lease-keeper.ts';
 import type { MemoryBudget } from '../../core/run/memory-budget.ts';
 import type { ConnectionStreamWork, ConnectionWork } from '../../core/store/work.ts';
 import type {
@@ -42,7 +43,7 @@ export class SinkRunner {
   }
 
   /** Rejects only with an error whose reaction is `stop`. */
-  async run(signal: AbortSignal): Promise<void> {
+  async run(signal: AbortSignal, held: Held): Promise<void> {
     const backoff = new Backoff({ firstMs: 200, maxMs: 10_000 });
     while (!signal.aborted) {
       const started = Date.now();
@@ -59,6 +60,7 @@ export class SinkRunner {
         if (error.spec.reaction === 'stop') throw error;
         if (Date.now() - started > 60_000) backoff.reset();
         await backoff.wait(signal);
+        await held();
       }
     }
   }

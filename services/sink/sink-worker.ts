@@ -3,7 +3,7 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { isProcessAlive } from '../../core/run/process-alive.ts';
 import type { Logger } from '../../core/observe/logger.ts';
-import { LeaseKeeper, type LeasedUnit } from '../../core/run/lease-keeper.ts';
+import { LeaseKeeper, type Held, type LeasedUnit } from '../../core/run/lease-keeper.ts';
 import type { MemoryBudget } from '../../core/run/memory-budget.ts';
 import { ReportLoop } from '../../core/run/report-loop.ts';
 import type { Service } from '../../core/run/service.ts';
@@ -30,7 +30,7 @@ export function createSinkWorker(options: SinkWorkerOptions): Service {
   const unitOf = (work: ConnectionWork): LeasedUnit => ({
     unit: `connection:${work.connectionId}`,
     version: work.version,
-    run: (signal) => deliverConnection(work, options, signal),
+    run: (signal, held) => deliverConnection(work, options, signal, held),
   });
   const keeper = new LeaseKeeper({
     store,
@@ -53,6 +53,7 @@ async function deliverConnection(
   work: ConnectionWork,
   options: SinkWorkerOptions,
   signal: AbortSignal,
+  held: Held,
 ): Promise<void> {
   const unit = `connection:${work.connectionId}`;
   // Of this process alone: one that was stopped and wakes up clears away what it thinks is its own
@@ -89,7 +90,7 @@ async function deliverConnection(
     failed: (error) => options.log.debug({ err: error }, 'report not saved'),
   });
   try {
-    await runner.run(signal);
+    await runner.run(signal, held);
   } finally {
     await reports.stop();
   }

@@ -2,6 +2,7 @@ import { toPipelineError } from '../../core/errors/pipeline-error.ts';
 import type { Logger } from '../../core/observe/logger.ts';
 import type { BufferAccount, MemoryBudget } from '../../core/run/memory-budget.ts';
 import { Backoff } from '../../core/run/backoff.ts';
+import type { Held } from '../../core/run/lease-keeper.ts';
 import type { Source, SourceState } from '../../connectors/spi/source.ts';
 import type { StreamSchema } from '../../schemas/envelope/stream-schema.ts';
 import type { KafkaClient } from '../../topics/kafka-client.ts';
@@ -42,7 +43,7 @@ export class SourceRunner {
   }
 
   /** Rejects only with an error whose reaction is `stop`. */
-  async run(signal: AbortSignal): Promise<void> {
+  async run(signal: AbortSignal, held: Held): Promise<void> {
     const backoff = new Backoff({ firstMs: 200, maxMs: 10_000 });
     while (!signal.aborted) {
       const started = Date.now();
@@ -62,6 +63,7 @@ export class SourceRunner {
         // What ran for a while and then failed is a new fault, not one more of the same.
         if (Date.now() - started > 60_000) backoff.reset();
         await backoff.wait(signal);
+        await held();
       } finally {
         buffers.close();
       }

@@ -1,5 +1,5 @@
 import type { Logger } from '../../core/observe/logger.ts';
-import { LeaseKeeper, type LeasedUnit } from '../../core/run/lease-keeper.ts';
+import { LeaseKeeper, type Held, type LeasedUnit } from '../../core/run/lease-keeper.ts';
 import type { MemoryBudget } from '../../core/run/memory-budget.ts';
 import type { Service } from '../../core/run/service.ts';
 import type { WorkStore } from '../../core/store/work.ts';
@@ -27,7 +27,7 @@ export function createSourceWorker(options: SourceWorkerOptions): Service {
   const unitOf = (task: CaptureTask): LeasedUnit => ({
     unit: task.unit,
     version: task.version,
-    run: (signal) => runTask(task, options, signal),
+    run: (signal, held) => runTask(task, options, signal, held),
   });
   const keeper = new LeaseKeeper({
     store,
@@ -47,6 +47,7 @@ async function runTask(
   task: CaptureTask,
   options: SourceWorkerOptions,
   signal: AbortSignal,
+  held: Held,
 ): Promise<void> {
   const runner = new SourceRunner({
     task,
@@ -62,7 +63,7 @@ async function runTask(
     failed: (error) => options.log.debug({ err: error }, 'report not saved'),
   });
   try {
-    await runner.run(signal);
+    await runner.run(signal, held);
   } finally {
     await reports.stop();
   }

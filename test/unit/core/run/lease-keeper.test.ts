@@ -33,6 +33,8 @@ class Worker {
   readonly log: string[] = [];
   readonly abort = new AbortController();
   wanted = new Map<string, string>();
+  /** Begins the work that was started last anew, as after an interruption. */
+  again = (): Promise<void> => Promise.resolve();
   readonly done: Promise<void>;
 
   constructor(leases: Leases, owner: string, wanted: Record<string, string>) {
@@ -53,8 +55,12 @@ class Worker {
     return {
       unit,
       version,
-      run: (signal) =>
+      run: (signal, held) =>
         new Promise((resolve, reject) => {
+          this.again = async () => {
+            await held();
+            this.log.push(signal.aborted ? `gave ${unit} up` : `again ${unit}`);
+          };
           this.log.push(`start ${unit} ${version}`);
           if (version === 'fenced') reject(new Error('fenced'));
           signal.addEventListener('abort', () => {
@@ -108,6 +114,23 @@ describe('LeaseKeeper', () => {
     await second.saw('start unit v1');
     await first.saw('end unit v1');
     await Promise.all([first.end(), second.end()]);
+  });
+
+  it('begins work anew only while its lease is held, or nobody can say', async () => {
+    const leases = new Leases();
+    const first = new Worker(leases, 'a', { unit: 'v1' });
+    await first.saw('start unit v1');
+    await first.again();
+    leases.away = true;
+    await first.again();
+    expect(first.log.filter((line) => line === 'again unit')).toHaveLength(2);
+    // It slept, and another instance has the lease.
+    leases.now = 2_000;
+    leases.away = false;
+    await leases.store.acquireLease('unit', 'b', 1_000);
+    await first.again();
+    expect(first.log.at(-1)).toBe('gave unit up');
+    await first.end();
   });
 
   it('ends with the error of a unit that must not go on', async () => {
