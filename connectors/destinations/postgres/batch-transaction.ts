@@ -36,7 +36,7 @@ export interface BatchWork {
   readonly tables: readonly TableWork[];
   readonly steps: readonly PartitionStep[];
   /** All is on its way to the server, which is busy with it for a while. */
-  readonly sent?: () => void;
+  readonly sent: (() => void) | undefined;
 }
 
 /**

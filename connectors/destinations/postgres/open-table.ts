@@ -94,7 +94,7 @@ export class OpenTable implements StreamTable {
   encodeAhead(slices: readonly RecordSlice[], options: EncodeOptions): void {
     const { current } = this;
     if (current === null || this.isRebuilding || this.owned.name.isReplaced) return;
-    this.ahead.add(current, slices, options, () => this.encode(current, slices, options));
+    this.ahead.add(current, slices, options, () => this.encodeNow(current, slices, options));
   }
 
   private encode(
@@ -103,7 +103,14 @@ export class OpenTable implements StreamTable {
     options: EncodeOptions,
   ): TableStatements {
     const ahead = this.ahead.take(compiled, slices, options);
-    if (ahead !== null) return ahead;
+    return ahead ?? this.encodeNow(compiled, slices, options);
+  }
+
+  private encodeNow(
+    compiled: CompiledTable,
+    slices: readonly RecordSlice[],
+    options: EncodeOptions,
+  ): TableStatements {
     switch (this.owned.name.mode) {
       case 'append':
       case 'overwrite':

@@ -32,6 +32,7 @@ export class PartitionState {
     return this.replayUntil !== null && next <= this.replayUntil;
   }
 
+  /** Whether any of it is replayed. */
   replays({ firstOffset }: ChangeBatch): boolean {
     return this.replayUntil !== null && firstOffset < this.replayUntil;
   }

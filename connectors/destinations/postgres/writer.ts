@@ -268,7 +268,7 @@ export class PostgresWriter implements DestinationWriter {
       );
       await this.retries.run([table], () => part.prepare(options));
     }
-    const sent = next === undefined ? {} : { sent: () => this.encodeAhead(next(), options) };
+    const sent = next && (() => this.encodeAhead(next(), options));
     while (!(await this.applied(parts, steps, options, sent)));
     for (const { state, next } of steps) state.advance(next);
     for (const { table, misfits } of parts) {
@@ -282,13 +282,13 @@ export class PostgresWriter implements DestinationWriter {
     parts: readonly TablePart[],
     steps: readonly Step[],
     options: EncodeOptions,
-    sent: Pick<BatchWork, 'sent'>,
+    sent: BatchWork['sent'],
   ): Promise<boolean> {
     const tables = parts.map(({ table }) => table);
     const { connectionId } = this.options;
     try {
       const work: BatchWork = {
-        ...sent,
+        sent,
         home: this.target.schema,
         connectionId,
         steps,

@@ -20,6 +20,7 @@ import { PAUSED_BY_BUFFER, PAUSED_BY_SCHEMA } from './socket-takeover.ts';
 import { StreamWatch } from './stream-watch.ts';
 import { frameLimitFor } from './table-copy.ts';
 import { completeUpdate } from './unchanged-cells.ts';
+import { untilVisible } from './visibility.ts';
 import { WalSession } from './wal-session.ts';
 import { WalStream } from './wal-stream.ts';
 
@@ -262,13 +263,14 @@ export class Capture {
 
   private async compile(relations: readonly Relation[], xid: number): Promise<void> {
     const { state, sql, open } = this.parts;
+    await untilVisible(sql, xid);
     for (const relation of relations) {
       const { lane, message } = relation;
       if (lane === null) continue;
       try {
         const mark = state.mark(lane.label);
         const { registerSchema } = open;
-        const followed = await followRelation(message, xid, mark, sql, this.types, registerSchema);
+        const followed = await followRelation(message, mark, sql, this.types, registerSchema);
         if (followed.mark !== undefined) state.setMark(lane.label, followed.mark);
         relation.codec = followed.codec;
       } catch (error) {

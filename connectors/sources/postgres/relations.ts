@@ -14,7 +14,6 @@ import { refuseOtherKey } from '../../capture/stream-key.ts';
 import type { SideSession } from './session.ts';
 import { followShape, looksLike, type KnownShape } from './shape-change.ts';
 import { readShapes } from './table-shape.ts';
-import { untilVisible } from './visibility.ts';
 
 /** A table as the stream last described it. */
 export interface Relation {
@@ -95,12 +94,11 @@ export function initialsOf(shape: KnownShape | undefined): ReadonlyMap<string, s
 /**
  * Compiles what a relation message describes, after comparing it with what is known of the table. The
  * wire marks the identity's columns but neither their order nor, under REPLICA IDENTITY FULL, which
- * of them are the key, nor which column a name belongs to: the catalog tells that. `xid` is the lower
- * half of the id of the transaction it came in, whose DDL the catalog is to show.
+ * of them are the key, nor which column a name belongs to: the catalog tells that; it
+ * must show the transaction that the message came in.
  */
 export async function followRelation(
   message: RelationMessage,
-  xid: number,
   mark: StreamMark | undefined,
   sql: SideSession,
   types: TypeRegistry,
@@ -114,7 +112,6 @@ export async function followRelation(
       { details: { stream: label } },
     );
   }
-  await untilVisible(sql, xid);
   const shape = (await readShapes(sql, [message.oid])).get(message.oid);
   const resolved = await types.resolve(message.columns);
   const known = mark?.shape;

@@ -13,7 +13,6 @@ afterAll(() => server[Symbol.asyncDispose]());
 const COLUMNS: Columns = {
   id: { kind: 'int32', native: 'integer' },
   name: { kind: 'string', native: 'text' },
-  big: { kind: 'string', native: 'text' },
 };
 
 describe('what was told to come next', () => {
