@@ -25,6 +25,12 @@ const actions = values.actions.split(',') as Action[];
 const cells: Cell[] = POINTS.filter(({ name }) => name.includes(values.only)).flatMap((point) =>
   actions.map((action) => ({ point, action })),
 );
+// Nothing tried is nothing proved.
+if (cells.length === 0 || actions.some((action) => !ACTIONS.includes(action))) {
+  const places = POINTS.map(({ name }) => name).join(', ');
+  process.stderr.write(`--only and --actions name no cells: ${ACTIONS.join(', ')}; ${places}\n`);
+  process.exit(2);
+}
 const started = Date.now();
 const results = await onRig();
 const failed = results.filter(({ problems }) => problems.length > 0);
