@@ -54,9 +54,13 @@ export class KafkaClient {
   /** To be opened and closed by the caller; cuts batches by each topic's own limit. */
   transactionWriter(transactionalId: string): TransactionRelay {
     const { cluster, admin } = this;
-    const maxMessageBytes = (topic: string): Promise<number> => admin.maxMessageBytes(topic);
     const { compression } = this;
-    return new TransactionRelay({ cluster, transactionalId, maxMessageBytes, compression });
+    return new TransactionRelay({
+      cluster,
+      transactionalId,
+      maxMessageBytes: (topics) => admin.maxMessageBytes(topics),
+      compression,
+    });
   }
 
   /** To be closed by the caller; it fetches no more while `buffers` are full. */

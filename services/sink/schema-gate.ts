@@ -66,12 +66,19 @@ export class SchemaGate {
   private async judge(id: number): Promise<boolean> {
     if (!(await this.isKnown(id))) return false;
     const own = this.schemas.value(id);
-    const latest = await this.schemas.latest(this.topic);
-    const differs =
-      own !== undefined && latest !== null && this.note(latest.value, this.differences(own));
+    const differs = own !== undefined && (await this.differs(own));
     const isHeld = differs && this.stream.schemaPolicy === 'disable';
     this.judged.set(id, isHeld);
     return isHeld;
+  }
+
+  /** The newest schema is asked for only where it matters: asking takes Kafka some milliseconds, for
+   * each of hundreds of streams that begin together. */
+  private async differs(own: ChangeSchema): Promise<boolean> {
+    const differences = this.differences(own);
+    if (differences.length === 0) return false;
+    const latest = await this.schemas.latest(this.topic);
+    return latest !== null && this.note(latest.value, differences);
   }
 
   /** A record without a schema is for the destination to refuse, for its stream alone. */

@@ -28,6 +28,9 @@ export interface TopicRegistrarOptions {
 /** Gives each stream of a source its topic and its schemas' ids, before the first record is encoded. */
 export class TopicRegistrar {
   private readonly options: TopicRegistrarOptions;
+  /** Topics that are there. One that goes away fails the capture, whose next attempt has another
+   * registrar. */
+  private readonly ensured = new Set<string>();
 
   constructor(options: TopicRegistrarOptions) {
     this.options = options;
@@ -73,13 +76,17 @@ export class TopicRegistrar {
     const truncateKey = await registry.register(truncateSubject(topic), truncateKeySchema(topic));
     // The topic last: a destination that finds it finds its schema, and makes the table of a stream
     // that has no rows.
-    const partitions = await this.partitionsOf(schema.stream);
+    if (!this.ensured.has(topic)) await this.ensure(schema.stream, topic, keyed);
+    return { key, value, truncateKey };
+  }
+
+  private async ensure(stream: StreamId, topic: string, keyed: boolean): Promise<void> {
     const plan =
       this.options.partitions === null
         ? readTopicPlan(topic)
-        : streamTopicPlan(topic, keyed, partitions);
+        : streamTopicPlan(topic, keyed, await this.partitionsOf(stream));
     await this.options.admin.ensure([plan]);
-    return { key, value, truncateKey };
+    this.ensured.add(topic);
   }
 }
 

@@ -197,20 +197,35 @@ export class TopicAdmin {
     return Number(await this.config(BROKER_RESOURCE, node, 'transaction.max.timeout.ms'));
   }
 
-  /** The largest batch that the topic takes, and so the largest record but for its 75 bytes of
+  /** By topic, the largest batch that it takes, and so the largest record but for its 75 bytes of
    * framing at most. */
-  async maxMessageBytes(topic: string): Promise<number> {
-    return Number(await this.config(TOPIC_RESOURCE, topic, 'max.message.bytes'));
+  async maxMessageBytes(topics: readonly string[]): Promise<Map<string, number>> {
+    const found = await this.configs(TOPIC_RESOURCE, topics, 'max.message.bytes');
+    return new Map([...found].map(([topic, bytes]) => [topic, Number(bytes)]));
   }
 
   private async config(type: number, name: string, configName: string): Promise<string> {
-    const answer = await this.ask(`reading ${configName} of ${name}`, (admin) =>
+    return (await this.configs(type, [name], configName)).get(name) ?? '';
+  }
+
+  private async configs(
+    type: number,
+    names: readonly string[],
+    configName: string,
+  ): Promise<Map<string, string>> {
+    const whose = names.length === 1 ? names[0] : `${names.length} topics`;
+    const answer = await this.ask(`reading ${configName} of ${whose}`, (admin) =>
       admin.describeConfigs({
         includeSynonyms: false,
-        resources: [{ type, name, configNames: [configName] }],
+        resources: names.map((name) => ({ type, name, configNames: [configName] })),
       }),
     );
-    return answer.resources[0]?.configEntries[0]?.configValue ?? '';
+    return new Map(
+      answer.resources.map(({ resourceName, configEntries }) => [
+        resourceName,
+        configEntries[0]?.configValue ?? '',
+      ]),
+    );
   }
 
   /** Stores where a group stands, for display. The group must have no live members. */

@@ -32,11 +32,12 @@ const MAX_IN_FLIGHT = 4;
 const CONCURRENT_RETRY_MS = 3;
 const CONCURRENT_PATIENCE_MS = 30_000;
 
-export type MaxMessageBytes = (topic: string) => Promise<number>;
+/** Of many topics at once: one question per topic takes a new writer 15 s for 500 of them. */
+export type MaxMessageBytes = (topics: readonly string[]) => Promise<ReadonlyMap<string, number>>;
 
 export interface BatchSenderOptions {
   readonly cluster: KafkaCluster;
-  /** The topic's max.message.bytes, asked for once; Kafka's default when not given. */
+  /** Topics' max.message.bytes, asked for once; Kafka's default when not given. */
   readonly maxMessageBytes?: MaxMessageBytes;
 }
 
@@ -63,14 +64,14 @@ interface PartitionQueue {
  */
 export class BatchSender {
   private readonly cluster: KafkaCluster;
-  private readonly maxMessageBytes: MaxMessageBytes;
+  private readonly maxMessageBytes: MaxMessageBytes | null;
   private readonly limits = new Map<string, number>();
   private readonly connections = new Map<number, BrokerConnection>();
   private readonly spare: ByteWriter[] = [];
 
   constructor(options: BatchSenderOptions) {
     this.cluster = options.cluster;
-    this.maxMessageBytes = options.maxMessageBytes ?? (async () => DEFAULT_MAX_MESSAGE_BYTES);
+    this.maxMessageBytes = options.maxMessageBytes ?? null;
   }
 
   /** Resolves when every record is acknowledged by all in-sync replicas. Rejects with the gravest of
@@ -109,9 +110,10 @@ export class BatchSender {
 
   private async queuesOf(parts: readonly TopicPart[]): Promise<PartitionQueue[]> {
     const queues = new Map<string, PartitionQueue>();
+    await this.learnLimits(parts);
     for (const { topic, partition, arena } of parts) {
       if (arena.count === 0) continue;
-      const limit = this.limits.get(topic) ?? (await this.askLimit(topic));
+      const limit = this.limits.get(topic) ?? DEFAULT_MAX_MESSAGE_BYTES;
       const cuts = cutBatches(arena, limit, (bytes) => refuseRecord(topic, bytes, limit));
       const key = `${topic}/${partition}`;
       const queue = queues.get(key);
@@ -121,16 +123,21 @@ export class BatchSender {
     return [...queues.values()];
   }
 
-  private async askLimit(topic: string): Promise<number> {
-    const limit = await this.maxMessageBytes(topic);
-    this.limits.set(topic, limit);
-    return limit;
+  private async learnLimits(parts: readonly TopicPart[]): Promise<void> {
+    if (this.maxMessageBytes === null) return;
+    const unknown = new Set<string>();
+    for (const { topic } of parts) if (!this.limits.has(topic)) unknown.add(topic);
+    if (unknown.size === 0) return;
+    for (const [topic, limit] of await this.maxMessageBytes([...unknown])) {
+      this.limits.set(topic, limit);
+    }
   }
 
   private async byLeader(
     queues: readonly PartitionQueue[],
   ): Promise<Map<number, PartitionQueue[]>> {
     const lanes = new Map<number, PartitionQueue[]>();
+    await this.cluster.meet(queues.map(({ topic }) => topic));
     for (const queue of queues) {
       const leader = await this.cluster.leaderOf(queue.topic, queue.partition);
       const lane = lanes.get(leader);

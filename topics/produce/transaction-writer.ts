@@ -26,7 +26,7 @@ export interface TransactionWriterOptions {
   /** The same over restarts: whoever opens it fences the one before. */
   readonly transactionalId: string;
   readonly compression?: Codec;
-  /** A topic's max.message.bytes; Kafka's default when not given. */
+  /** Topics' max.message.bytes; Kafka's default when not given. */
   readonly maxMessageBytes?: MaxMessageBytes;
   /** The transaction protocol; found out from the broker when not given. */
   readonly protocol?: TransactionProtocol;

@@ -91,12 +91,16 @@ export class SchemaLog implements SchemaRegistry {
   /** The id of an identical schema of the subject, or of a new version of it. Waits for Kafka for a
    * minute at most. */
   async register(subject: string, schema: AvroRecord): Promise<number> {
-    await this.ready();
     const text = canonicalJson(schema);
-    const versions = this.bySubject.get(subject) ?? [];
-    const same = versions.find((version) => version.schema === text);
+    const ofThisText = (): Version | undefined =>
+      this.bySubject.get(subject)?.find((version) => version.schema === text);
+    // What was read once stays true: a source with 500 tables does not ask Kafka 1,500 times.
+    const known = ofThisText();
+    if (known !== undefined) return known.id;
+    await this.ready();
+    const same = ofThisText();
     if (same !== undefined) return same.id;
-    const newest = versions.at(-1);
+    const newest = this.bySubject.get(subject)?.at(-1);
     if (newest !== undefined) checkCompatible(subject, newest.parsed, schema);
     return this.write(subject, text);
   }

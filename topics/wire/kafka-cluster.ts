@@ -69,6 +69,12 @@ export class KafkaCluster {
     throw kafkaError(code, `looking for topic ${topic}`, { topic });
   }
 
+  /** Asks for those of which nothing was heard yet, all at once. */
+  async meet(topics: readonly string[]): Promise<void> {
+    const unknown = topics.filter((topic) => !this.topics.has(topic));
+    if (unknown.length > 1) await this.refresh([...new Set(unknown)]);
+  }
+
   /** Makes the next `topic` ask again. */
   forget(topic: string): void {
     this.topics.delete(topic);

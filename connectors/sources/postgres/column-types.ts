@@ -76,10 +76,18 @@ interface TypeRow {
   readonly isArray: boolean;
 }
 
+/** Types below are the server's own. */
+const FIRST_USER_OID = 16_384;
+
+function nativeKey({ oid, mod }: { readonly oid: number; readonly mod: number }): string {
+  return `${oid}/${mod}`;
+}
+
 /** What is known of the server's types, asked once per OID. */
 export class TypeRegistry {
   private readonly sql: SideSession;
   private readonly rows = new Map<number, TypeRow>();
+  private readonly natives = new Map<string, string>();
   private checksText: boolean | null = null;
 
   constructor(sql: SideSession) {
@@ -92,14 +100,26 @@ export class TypeRegistry {
   ): Promise<EncodedType[]> {
     const bases = [];
     for (const column of columns) bases.push(await this.base(column.type, column.mod));
-    const natives = await this.sql.query(
-      `SELECT format_type(t, m) AS native
-       FROM unnest($1::oid[], $2::int[]) WITH ORDINALITY AS u(t, m, i) ORDER BY i`,
-      [bases.map((base) => base.oid), bases.map((base) => base.mod)],
-    );
+    await this.learnNatives(bases);
     this.checksText ??=
       (await this.sql.query('SHOW server_encoding'))[0]?.['server_encoding'] === 'SQL_ASCII';
-    return bases.map((base, index) => this.encoded(base, String(natives[index]?.['native'])));
+    return bases.map((base) => this.encoded(base, this.natives.get(nativeKey(base)) as string));
+  }
+
+  /** How the server spells the types. Its own never change their names; others are asked for anew. */
+  private async learnNatives(bases: readonly { oid: number; mod: number }[]): Promise<void> {
+    const unknown = bases.filter(
+      (base) => base.oid >= FIRST_USER_OID || !this.natives.has(nativeKey(base)),
+    );
+    if (unknown.length === 0) return;
+    const rows = await this.sql.query(
+      `SELECT format_type(t, m) AS native
+       FROM unnest($1::oid[], $2::int[]) WITH ORDINALITY AS u(t, m, i) ORDER BY i`,
+      [unknown.map((base) => base.oid), unknown.map((base) => base.mod)],
+    );
+    for (const [index, base] of unknown.entries()) {
+      this.natives.set(nativeKey(base), String(rows[index]?.['native']));
+    }
   }
 
   private async base(

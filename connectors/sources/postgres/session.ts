@@ -166,13 +166,18 @@ export class SideSession {
   }
 
   async query(text: string, values: readonly unknown[] = []): Promise<Row[]> {
-    return (await this.run(text, values)).rows as Row[];
+    return this.run({ text, values: [...values] });
   }
 
-  private async run(text: string, values: readonly unknown[]): Promise<pg.QueryResult> {
+  /** For a question that is asked again and again: the server plans it once. */
+  async prepared(name: string, text: string, values: readonly unknown[]): Promise<Row[]> {
+    return this.run({ name, text, values: [...values] });
+  }
+
+  private async run(question: pg.QueryConfig): Promise<Row[]> {
     const client = await this.session();
     try {
-      return await client.query({ text, values: [...values], types: TEXT_TYPES });
+      return (await client.query({ ...question, types: TEXT_TYPES })).rows as Row[];
     } catch (error) {
       throw classify(error, `${this.purpose} session`);
     }

@@ -87,7 +87,7 @@ export async function readShapes(
   oids: readonly number[],
 ): Promise<Map<number, TableShape>> {
   if (oids.length === 0) return new Map();
-  const rows = await sql.query(SHAPES_SQL, [oids]);
+  const rows = await sql.prepared('shapes', SHAPES_SQL, [oids]);
   return new Map(rows.map((row) => [Number(row['oid']), shapeOf(row)]));
 }
 

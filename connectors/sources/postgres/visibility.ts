@@ -31,7 +31,7 @@ export async function askedUntil<T>(ask: () => Promise<T | undefined>): Promise<
 export async function untilVisible(sql: SideSession, xid: number): Promise<void> {
   const text = `SELECT ${isOver(1)} AS visible`;
   await askedUntil(async () => {
-    const [row] = await sql.query(text, [String(xid)]);
+    const [row] = await sql.prepared('visible', text, [String(xid)]);
     return row?.['visible'] === 't' ? true : undefined;
   });
 }

@@ -180,7 +180,7 @@ test('group offsets are stored for display, and limits are told', async () => {
   await admin.commitGroupOffsets('display', offsets);
   expect(await admin.groupOffsets('display')).toEqual(offsets);
   expect(await admin.maxTransactionMs()).toBe(900_000);
-  expect(await admin.maxMessageBytes(topic)).toBe(1_048_588);
+  expect(await admin.maxMessageBytes([topic])).toEqual(new Map([[topic, 1_048_588]]));
   expect(await admin.find('nowhere')).toBeNull();
   await expect(admin.ensure([{ topic, partitions: 3, configs: {} }])).rejects.toMatchObject({
     code: 'KAFKA_PARTITIONS_CHANGED',

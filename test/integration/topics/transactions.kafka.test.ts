@@ -39,7 +39,7 @@ async function openWriter(
   const writer = new TransactionWriter({
     cluster,
     transactionalId,
-    maxMessageBytes: (topic) => admin.maxMessageBytes(topic),
+    maxMessageBytes: (topics) => admin.maxMessageBytes(topics),
     ...rest,
   });
   await writer.open({ timeoutMs });
