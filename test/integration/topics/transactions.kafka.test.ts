@@ -96,6 +96,30 @@ describe.each([
     expect(await readWithKafkajs(topic, total)).toBe((total * (total - 1)) / 2);
   });
 
+  test('the limits of many topics are asked for once, and their records arrive', async () => {
+    const names = Array.from({ length: 40 }, () => `topic-${topics++}`);
+    await admin.ensure(names.map((topic) => ({ topic, partitions: 1, configs: {} })));
+    const asked: number[] = [];
+    const writer = new TransactionWriter({
+      cluster,
+      transactionalId: names[0] as string,
+      maxMessageBytes: (unknown) => {
+        asked.push(unknown.length);
+        return admin.maxMessageBytes(unknown);
+      },
+      ...options,
+    });
+    await writer.open({ timeoutMs: 60_000 });
+    for (const value of ['a', 'b']) {
+      await writer.commit(names.map((topic) => part(topic, [['k', value]])));
+    }
+    await writer.close();
+    expect(asked).toEqual([40]);
+    for (const topic of [names[0], names[39]]) {
+      expect(await readAll(topic as string)).toEqual(['a', 'b']);
+    }
+  });
+
   test('aborted records are never seen, and the reader gets past them', async () => {
     const topic = await newTopic();
     const writer = await openWriter(topic, options);

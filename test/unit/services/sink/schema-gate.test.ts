@@ -63,6 +63,22 @@ describe('a stream whose schema changes', () => {
     });
   });
 
+  it('asks for the newest schema only where its own differs from the catalog', async () => {
+    const { schemas, gate } = gateFor('disable', shape('a'));
+    let asked = 0;
+    const latest = schemas.latest.bind(schemas);
+    schemas.latest = (topic) => {
+      asked++;
+      return latest(topic);
+    };
+    const same = schemas.register(TOPIC, shape('a')).value;
+    expect(await gate.admits(records(same, same))).toBe(2);
+    expect(asked).toBe(0);
+    const other = schemas.register(TOPIC, shape('a', 'b')).value;
+    expect(await gate.admits(records(other))).toBe(0);
+    expect(asked).toBe(1);
+  });
+
   it.each(['ignore', 'propagate_columns', 'propagate_fully'] as const)(
     'goes on with %s, and says what changed',
     async (policy) => {
