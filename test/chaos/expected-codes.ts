@@ -26,7 +26,8 @@ const ALARM: Partial<Record<Component, RegExp>> = {
   targetDb: /^(DST_|CFG_STORE_)/,
 };
 
-/** One that is back sooner may have been missed by nobody: a client asks again a few times by itself. */
+/** One that is back sooner may have been missed by nobody: a client asks again a few times by itself.
+ * One that is gone again sooner may have been seen by nobody. */
 const ALARM_AFTER_MS = 5_000;
 /** After the server is back: what waited for an answer is told after its own limit of time. */
 const ALARM_WITHIN_MS = 30_000;
@@ -44,18 +45,39 @@ export function unexplained(logs: string, faults: readonly InjectedFault[]): str
   const strange = new Set(said.map(({ code }) => code).filter((code) => !explained.has(code)));
   return [
     ...[...strange].map((code) => `${code} was logged, which no fault explains`),
-    ...faults.filter((fault) => isSilent(fault, said)).map(silence),
+    ...outages(faults)
+      .filter((outage) => isSilent(outage, said))
+      .map(silence),
   ];
 }
 
-function isSilent(fault: InjectedFault, said: readonly Said[]): boolean {
-  const alarm = ALARM[fault.component];
-  if (alarm === undefined || fault.endedAt - fault.beganAt < ALARM_AFTER_MS) return false;
-  const to = fault.endedAt + ALARM_WITHIN_MS;
-  return !said.some(({ code, at }) => at >= fault.beganAt && at <= to && alarm.test(code));
+type Outage = Pick<InjectedFault, 'component' | 'atMs' | 'beganAt' | 'endedAt'>;
+
+/** Faults of a server that follow each other closely are one outage: who waits has said so once. */
+function outages(faults: readonly InjectedFault[]): Outage[] {
+  const last = new Map<Component, Outage>();
+  const found: Outage[] = [];
+  for (const fault of faults.toSorted((a, b) => a.beganAt - b.beganAt)) {
+    const before = last.get(fault.component);
+    const isOther = before === undefined || fault.beganAt - before.endedAt >= ALARM_AFTER_MS;
+    const outage = isOther
+      ? fault
+      : { ...before, endedAt: Math.max(before.endedAt, fault.endedAt) };
+    if (!isOther) found.splice(found.indexOf(before), 1);
+    found.push(outage);
+    last.set(fault.component, outage);
+  }
+  return found;
 }
 
-function silence({ component, atMs }: InjectedFault): string {
+function isSilent(outage: Outage, said: readonly Said[]): boolean {
+  const alarm = ALARM[outage.component];
+  if (alarm === undefined || outage.endedAt - outage.beganAt < ALARM_AFTER_MS) return false;
+  const to = outage.endedAt + ALARM_WITHIN_MS;
+  return !said.some(({ code, at }) => at >= outage.beganAt && at <= to && alarm.test(code));
+}
+
+function silence({ component, atMs }: Outage): string {
   return `nobody said that ${component} was away at ${atMs}`;
 }
 

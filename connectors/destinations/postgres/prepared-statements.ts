@@ -1,7 +1,7 @@
 import type { Client } from 'pg';
 
-/** Each takes some memory of the server's for as long as the session lives. */
-const MOST = 100;
+/** Each takes some 50 KB of the server's memory for as long as the session lives. */
+const MOST = 500;
 
 interface Named {
   readonly name: string;

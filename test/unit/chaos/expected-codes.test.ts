@@ -39,3 +39,12 @@ test('a server that was away is to be spoken of, at its time', () => {
   expect(unexplained(soon, [fault('broker'), fault('api'), fault('minio')])).toEqual([]);
   expect(unexplained('', [{ ...fault('broker'), beganAt: AT - 1_000 }])).toEqual([]);
 });
+
+test('one that is killed again while it comes back was away once, and is spoken of once', () => {
+  const first = fault('broker');
+  const again = { ...first, atMs: 8_000, beganAt: AT + 1_000, endedAt: AT + 60_000 };
+  const once = line('KAFKA_UNAVAILABLE', '2026-01-01T00:00:07.000Z');
+  expect(unexplained(once, [again, first])).toEqual([]);
+  const later = { ...again, beganAt: AT + 40_000, endedAt: AT + 100_000 };
+  expect(unexplained(once, [first, later])).toEqual(['nobody said that broker was away at 8000']);
+});
