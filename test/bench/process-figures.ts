@@ -36,8 +36,16 @@ export function median(values: readonly number[]): number {
 
 /** Largest resident size so far, in MB. */
 export function peakMegabytes(pid: number): number {
-  const status = readFileSync(`/proc/${pid}/status`, 'utf8');
-  return Number(/VmHWM:\s+(\d+)/.exec(status)?.[1] ?? 0) / 1024;
+  return megabytes(pid, /VmHWM:\s+(\d+)/);
+}
+
+/** Resident size now, in MB. */
+export function residentMegabytes(pid: number): number {
+  return megabytes(pid, /VmRSS:\s+(\d+)/);
+}
+
+function megabytes(pid: number, line: RegExp): number {
+  return Number(line.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) / 1024;
 }
 
 export function loadAverage(): number {

@@ -12,9 +12,15 @@ import {
   sync,
 } from '../support/rig.ts';
 import { columnsOf, digest } from '../support/digest.ts';
-import { cpuSeconds, loadAverage, peakMegabytes, percentile } from './process-figures.ts';
+import {
+  cpuSeconds,
+  loadAverage,
+  peakMegabytes,
+  percentile,
+  residentMegabytes,
+} from './process-figures.ts';
 import { watchStages } from './stage-shares.ts';
-import { slope } from '../support/slope.ts';
+import { slope, type Point } from '../support/slope.ts';
 import { EVENT_COLUMNS, LaneWatch, LoadLane } from './steady-load.ts';
 
 const RATE = Number(process.env['BENCH_RATE'] ?? 10_000);
@@ -22,10 +28,12 @@ const SECONDS = Number(process.env['BENCH_SECONDS'] ?? 600);
 const LANES = 2;
 const ROWS_PER_TRANSACTION = 25;
 const ROLES = ['source', 'sink'] as const;
+/** Until then a process grows to the size at which it works. */
+const WARM_SHARE = 1 / 3;
 
 /**
  * RATE rows a second for SECONDS, 25 in a transaction, to a deduped table: how long a transaction
- * takes from its commit until it is seen, and whether what is not seen yet grows.
+ * takes from its commit until it is seen, and whether what is not seen yet grows, or the memory.
  */
 export async function sustained(): Promise<Record<string, unknown>> {
   await using rig = await startRig({ roles: ['api', 'scheduler', 'source', 'sink'] });
@@ -39,7 +47,8 @@ export async function sustained(): Promise<Record<string, unknown>> {
   const cpuBefore = pids.map(cpuSeconds);
   const lanes = Array.from({ length: LANES }, (_, i) => new LoadLane(i, ROWS_PER_TRANSACTION));
   const watches = lanes.map((lane) => new LaneWatch(lane));
-  const lags: { x: number; y: number }[] = [];
+  const lags: Point[] = [];
+  const sizes = pids.map((): Point[] => []);
   const target = await connectTo(rig.target);
   let writing = true;
   const started = performance.now();
@@ -51,7 +60,11 @@ export async function sustained(): Promise<Record<string, unknown>> {
           sum + lane.written - (watches[i] as LaneWatch).seen * ROWS_PER_TRANSACTION,
         0,
       );
-      lags.push({ x: (performance.now() - started) / 1000, y: lag });
+      const x = (performance.now() - started) / 1000;
+      lags.push({ x, y: lag });
+      if (x > SECONDS * WARM_SHARE) {
+        pids.forEach((pid, i) => sizes[i]?.push({ x: x / 60, y: residentMegabytes(pid) }));
+      }
       await delay(10);
     }
   })();
@@ -83,6 +96,9 @@ export async function sustained(): Promise<Record<string, unknown>> {
     ),
     peakMB: Object.fromEntries(
       ROLES.map((role, i) => [role, Math.round(peakMegabytes(pids[i] as number))]),
+    ),
+    memoryGrowthMbPerMinute: Object.fromEntries(
+      ROLES.map((role, i) => [role, Math.round(slope(sizes[i] as Point[]) * 100) / 100]),
     ),
     stages: await stages(),
     load: loadAverage(),

@@ -34,6 +34,8 @@ export interface TortureOptions {
   readonly source?: SourceKind;
   /** Instead of the seed's schedule. */
   readonly schedule?: readonly Fault[];
+  /** No columns are added: what processes grow by is then no memory of schemas. */
+  readonly hasFixedSchema?: boolean;
   /** Extra settings of Headrace's processes. */
   readonly environment?: Readonly<Record<string, string>>;
   /** Runs beside the faults of each window. */
@@ -113,7 +115,7 @@ async function tortureRig(
   const { connections, ids } = await connect(rig, source, stage.secrets);
   const findings: Findings = { stuck: 0, unequal: 0, problems: [], barrierMs: [] };
   await calm(stage, connections, findings, options);
-  const workload = new Workload(() => source.open(), options.seed);
+  const workload = new Workload(() => source.open(), options);
   const watch = new Watch(
     rig,
     { sourceId: ids.sourceId, hasSlot: source.hasSlot },

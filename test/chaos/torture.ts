@@ -7,7 +7,7 @@ import type { Fault } from './fault-schedule.ts';
 /**
  * `npm run torture -- --minutes M --seed S [--source postgres|mysql|mariadb]`: works on real servers, hits them and Headrace's own
  * processes, and compares everything with the truth. The schedule is printed first;
- * `--schedule FILE` replays one (the printed line). The last line is one JSON object; exit 1 unless
+ * `--schedule FILE` replays one (the printed line), `--fixed-schema` adds no columns. The last line is one JSON object; exit 1 unless
  * its six counts are zero, and five more.
  *
  * `--planted` puts ten bugs into the program, one after the other, each of which must show under one
@@ -20,6 +20,7 @@ const { values } = parseArgs({
     seed: { type: 'string', default: String(Date.now() % 1_000_000) },
     schedule: { type: 'string' },
     source: { type: 'string', default: 'postgres' },
+    'fixed-schema': { type: 'boolean', default: false },
     planted: { type: 'boolean', default: false },
     only: { type: 'string' },
     control: { type: 'boolean', default: false },
@@ -36,11 +37,15 @@ const schedule =
     : (JSON.parse(readFileSync(values.schedule, 'utf8')) as { schedule: Fault[] }).schedule;
 const seed = Number(values.seed);
 const source = SOURCES.find((kind) => kind === values.source);
-if (source === undefined) throw new Error(`--source is one of ${SOURCES.join(', ')}`);
+if (source === undefined) {
+  process.stderr.write(`--source is one of ${SOURCES.join(', ')}\n`);
+  process.exit(2);
+}
 const result = await torture({
   minutes: Number(values.minutes),
   seed,
   source,
+  hasFixedSchema: values['fixed-schema'],
   ...(schedule === undefined ? {} : { schedule }),
   report: say,
 });

@@ -65,6 +65,7 @@ export class Workload {
   readonly figures: WorkloadFigures = { transactions: 0, rolledBack: 0, failed: 0 };
   private readonly open: () => Promise<WriterSession>;
   private readonly seed: number;
+  private readonly hasFixedSchema: boolean;
   private readonly running: Promise<void>[] = [];
   private ended = false;
   private gate: Promise<void> = Promise.resolve();
@@ -72,9 +73,13 @@ export class Workload {
   private busy = 0;
   private added = 0;
 
-  constructor(open: () => Promise<WriterSession>, seed: number) {
+  constructor(
+    open: () => Promise<WriterSession>,
+    options: { readonly seed: number; readonly hasFixedSchema?: boolean },
+  ) {
     this.open = open;
-    this.seed = seed;
+    this.seed = options.seed;
+    this.hasFixedSchema = options.hasFixedSchema ?? false;
   }
 
   start(): void {
@@ -85,7 +90,9 @@ export class Workload {
     const random = randomOf(this.seed * 31 + 17);
     this.run((session) => this.longTransaction(session, random), 200);
     this.run((session) => committed(session, () => bulk(session)), 12_000);
-    this.run((session) => session.addColumn(`extra_${++this.added}`, String(random())), 20_000);
+    if (!this.hasFixedSchema) {
+      this.run((session) => session.addColumn(`extra_${++this.added}`, String(random())), 20_000);
+    }
     this.run((session) => committed(session, () => session.pulse(Date.now())), 150);
   }
 
