@@ -71,9 +71,11 @@ export class TopicRegistrar {
     const subjects = subjectsOf(topic);
     const { registry } = this.options;
     if (!keyed) await this.refuseLostKey(schema.stream, subjects.key);
-    const key = keyed ? await registry.register(subjects.key, keyAvroSchema(topic, schema)) : 0;
-    const value = await registry.register(subjects.value, valueAvroSchema(topic, schema));
-    const truncateKey = await registry.register(truncateSubject(topic), truncateKeySchema(topic));
+    const [key, value, truncateKey] = await Promise.all([
+      keyed ? registry.register(subjects.key, keyAvroSchema(topic, schema)) : 0,
+      registry.register(subjects.value, valueAvroSchema(topic, schema)),
+      registry.register(truncateSubject(topic), truncateKeySchema(topic)),
+    ]);
     // The topic last: a destination that finds it finds its schema, and makes the table of a stream
     // that has no rows.
     if (!this.ensured.has(topic)) await this.ensure(schema.stream, topic, keyed);

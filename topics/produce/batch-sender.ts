@@ -66,8 +66,9 @@ export class BatchSender {
   private readonly cluster: KafkaCluster;
   private readonly maxMessageBytes: MaxMessageBytes | null;
   private readonly limits = new Map<string, number>();
-  private readonly connections = new Map<number, BrokerConnection>();
+  private readonly connections = new Map<number, Promise<BrokerConnection>>();
   private readonly spare: ByteWriter[] = [];
+  private closed = false;
 
   constructor(options: BatchSenderOptions) {
     this.cluster = options.cluster;
@@ -94,17 +95,33 @@ export class BatchSender {
     return sent.flatMap((outcome) => (outcome.status === 'fulfilled' ? outcome.value : []));
   }
 
-  /** A request to a broker over this sender's own connection. */
+  /** This sender's own connection to a broker. Callers that ask at once get the same one: another
+   * would be forgotten without being closed. */
   async connectionTo(nodeId: number): Promise<BrokerConnection> {
-    const open = this.connections.get(nodeId);
-    if (open?.isOpen === true) return open;
-    const opened = await this.cluster.connect(nodeId);
-    this.connections.set(nodeId, opened);
-    return opened;
+    for (;;) {
+      const known = this.connections.get(nodeId) ?? this.connect(nodeId);
+      const connection = await known;
+      if (this.closed) throw new PipelineError('KAFKA_UNAVAILABLE', 'the writer was closed');
+      if (connection.isOpen) return connection;
+      if (this.connections.get(nodeId) === known) this.connections.delete(nodeId);
+    }
   }
 
+  private connect(nodeId: number): Promise<BrokerConnection> {
+    const opening = this.cluster.connect(nodeId);
+    this.connections.set(nodeId, opening);
+    opening.catch(() => {
+      if (this.connections.get(nodeId) === opening) this.connections.delete(nodeId);
+    });
+    return opening;
+  }
+
+  /** For good. */
   close(): void {
-    for (const connection of this.connections.values()) connection.close();
+    this.closed = true;
+    for (const opening of this.connections.values()) {
+      opening.then((connection) => connection.close()).catch(() => {});
+    }
     this.connections.clear();
   }
 
