@@ -34,7 +34,7 @@ export async function runCell(site: Site, point: Point, action: Action): Promise
   try {
     problems.push(...(await cell.run()));
   } catch (error) {
-    problems.push((error as Error).message.slice(0, 600));
+    problems.push((error as Error).message.slice(0, 600), ...cell.deaths());
   } finally {
     await cell.end();
   }
@@ -105,6 +105,13 @@ class Cell {
       if (code !== 0 && instance !== hit) problems.push(`an instance ended with ${code}`);
     }
     return problems;
+  }
+
+  /** Last words of the instances that are not running any more. */
+  deaths(): string[] {
+    return this.instances
+      .filter((instance) => !isRunning(instance))
+      .map((instance) => `${instance.url} ended: ${this.site.logOf(instance).slice(-600)}`);
   }
 
   async end(): Promise<void> {
