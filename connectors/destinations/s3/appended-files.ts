@@ -24,7 +24,7 @@ import type { ObjectStore } from './object-store.ts';
 import { openStore } from './open-store.ts';
 import { Rebuilds } from './rebuilds.ts';
 import { KeyTally } from './repeated-keys.ts';
-import { RowIds } from './row-group.ts';
+import { RowIds } from './row-ids.ts';
 import { readSettings, type S3Settings } from './settings.ts';
 import type { FileLayout } from './spool-builder.ts';
 

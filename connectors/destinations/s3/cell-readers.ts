@@ -6,47 +6,55 @@ import {
 } from '../../../schemas/envelope/change-decoder.ts';
 import type { ColumnType } from '../../../schemas/values/column-type.ts';
 import { arrayAsJson } from '../../../schemas/values/array-literal.ts';
+import type { ColumnBuffer } from './column-buffer.ts';
 import type { FileColumn } from './file-columns.ts';
-import type { FileValue } from './parquet-file.ts';
-import { parseDecimal, parseTimestamptz } from './value-text.ts';
+import { appendDecimal, appendTimestamptz } from './value-text.ts';
 
 /**
- * Turns a cell's Avro bytes [start, end) into the value its Parquet column takes; undefined when
- * the column cannot hold it (infinity, NaN in a DECIMAL, a year past 294246). The value's text then
- * goes to `_headrace_unrepresentable`, so nothing is dropped (invariant 5).
+ * What became of a cell: appended; null after all, as a JSON field that a document lacks; or
+ * unrepresentable: the column cannot hold it (infinity, NaN in a DECIMAL, a year past 294246). Such a
+ * value's text goes to `_headrace_unrepresentable`, so nothing is dropped (invariant 5).
  */
-export type CellReader = (bytes: Buffer, start: number, end: number) => FileValue | undefined;
+export type CellOutcome = 'appended' | 'null' | 'unrepresentable';
+
+/** Appends the value in a cell's Avro bytes [start, end) to the buffer of its Parquet column. */
+export type CellReader = (
+  into: ColumnBuffer,
+  bytes: Buffer,
+  start: number,
+  end: number,
+) => CellOutcome;
 
 export function cellReader(type: ColumnType, column: FileColumn): CellReader {
   switch (type.kind) {
     case 'boolean':
-      return (bytes, start) => bytes[start] === 1;
+      return appendFlag;
     case 'int16':
     case 'int32':
     case 'int64':
-      return readBigInt;
+      return appendLong;
     case 'float32':
-      return (bytes, start) => bytes.readFloatLE(start);
+      return appendFloat;
     case 'float64':
-      return (bytes, start) => bytes.readDoubleLE(start);
+      return appendDouble;
     case 'decimal':
-      return column.form === 'decimal' ? decimalReader(column.scale ?? 0) : readBytes;
+      return column.form === 'decimal' ? decimalReader(column.scale ?? 0) : appendBytes;
     case 'date':
-      return readDate;
+      return appendDate;
     case 'time':
-      return readTime;
+      return appendTime;
     case 'timestamp':
-      return readTimestamp;
+      return appendTimestamp;
     case 'timestamptz':
-      return parseTimestamptz;
+      return (into, bytes, start, end) => held(appendTimestamptz(into, bytes, start, end));
     case 'array':
       return arrayReader(type.native);
     default:
-      return readBytes;
+      return appendBytes;
   }
 }
 
-/** The text of a cell that its reader could not give a value for. */
+/** The text of a cell that its column cannot hold. */
 export function cellText(type: ColumnType, bytes: Buffer, start: number, end: number): string {
   switch (type.kind) {
     case 'date':
@@ -54,54 +62,91 @@ export function cellText(type: ColumnType, bytes: Buffer, start: number, end: nu
     case 'time':
       return '24:00:00';
     case 'timestamp':
-      return timestampText(readBigInt(bytes, start));
+      readLongHalves(bytes, start);
+      return timestampText((BigInt(longHigh) << 32n) | BigInt(longLow));
     default:
       return bytes.toString('utf8', start, end);
   }
 }
 
-/** A view of the bytes: what it shares stays as it is until the row group is written. */
-function readBytes(bytes: Buffer, start: number, end: number): Uint8Array {
-  return new Uint8Array(bytes.buffer, bytes.byteOffset + start, end - start);
+function held(appended: boolean): CellOutcome {
+  return appended ? 'appended' : 'unrepresentable';
 }
 
-export function readBigInt(bytes: Buffer, start: number): bigint {
+function appendFlag(into: ColumnBuffer, bytes: Buffer, start: number): CellOutcome {
+  into.pushFlag(bytes[start] === 1);
+  return 'appended';
+}
+
+function appendLong(into: ColumnBuffer, bytes: Buffer, start: number): CellOutcome {
   readLongHalves(bytes, start);
-  return joinHalves(longHigh, longLow);
+  into.pushHalves(longHigh, longLow);
+  return 'appended';
 }
 
-/** Both halves as one; through a number where that is exact, which costs half as much. */
-export function joinHalves(high: number, low: number): bigint {
-  if (high >= -0x200000 && high < 0x200000) return BigInt(high * 0x100000000 + low);
-  return (BigInt(high) << 32n) | BigInt(low);
+function appendFloat(into: ColumnBuffer, bytes: Buffer, start: number): CellOutcome {
+  into.pushDouble(bytes.readFloatLE(start));
+  return 'appended';
+}
+
+/** As its bits: a NaN keeps those it has. */
+function appendDouble(into: ColumnBuffer, bytes: Buffer, start: number): CellOutcome {
+  into.pushHalves(wordAt(bytes, start + 4), wordAt(bytes, start));
+  return 'appended';
+}
+
+function wordAt(bytes: Buffer, at: number): number {
+  return (
+    (bytes[at] as number) |
+    ((bytes[at + 1] as number) << 8) |
+    ((bytes[at + 2] as number) << 16) |
+    ((bytes[at + 3] as number) << 24)
+  );
+}
+
+function appendBytes(into: ColumnBuffer, bytes: Buffer, start: number, end: number): CellOutcome {
+  into.pushBytes(bytes, start, end);
+  return 'appended';
 }
 
 function decimalReader(scale: number): CellReader {
-  return (bytes, start, end) => parseDecimal(bytes, start, end, scale);
+  return (into, bytes, start, end) => held(appendDecimal(into, bytes, start, end, scale));
 }
 
 const INFINITE_DATE = 2 ** 31 - 1;
 
-function readDate(bytes: Buffer, start: number): number | undefined {
+function appendDate(into: ColumnBuffer, bytes: Buffer, start: number): CellOutcome {
   const days = readLong(bytes, start);
-  return days >= INFINITE_DATE || days <= -INFINITE_DATE - 1 ? undefined : days;
+  if (days >= INFINITE_DATE || days <= -INFINITE_DATE - 1) return 'unrepresentable';
+  into.pushInt32(days);
+  return 'appended';
 }
 
 const DAY_MICROS = 86_400_000_000;
 
 /** 24:00:00 is a time of Postgres, but a day's last microsecond is the last of Parquet's. */
-function readTime(bytes: Buffer, start: number): bigint | undefined {
+function appendTime(into: ColumnBuffer, bytes: Buffer, start: number): CellOutcome {
   const micros = readLong(bytes, start);
-  return micros >= DAY_MICROS ? undefined : BigInt(micros);
+  if (micros >= DAY_MICROS) return 'unrepresentable';
+  into.pushSafe(micros);
+  return 'appended';
 }
 
 const INFINITE_TIMESTAMP = 2n ** 63n - 1n;
+const INFINITE_HIGH = 2 ** 31 - 1;
+const INFINITE_LOW = 2 ** 32 - 1;
 /** The start of Postgres's calendar, 4714-11-24 BC: whatever is below has wrapped around. */
 const FIRST_TIMESTAMP = -210_866_803_200_000_000n;
+const FIRST_HIGH = Number(FIRST_TIMESTAMP >> 32n);
+const FIRST_LOW = Number(BigInt.asUintN(32, FIRST_TIMESTAMP));
 
-function readTimestamp(bytes: Buffer, start: number): bigint | undefined {
-  const micros = readBigInt(bytes, start);
-  return micros === INFINITE_TIMESTAMP || micros < FIRST_TIMESTAMP ? undefined : micros;
+function appendTimestamp(into: ColumnBuffer, bytes: Buffer, start: number): CellOutcome {
+  readLongHalves(bytes, start);
+  const isInfinite = longHigh === INFINITE_HIGH && longLow === INFINITE_LOW;
+  const hasWrapped = longHigh < FIRST_HIGH || (longHigh === FIRST_HIGH && longLow < FIRST_LOW);
+  if (isInfinite || hasWrapped) return 'unrepresentable';
+  into.pushHalves(longHigh, longLow);
+  return 'appended';
 }
 
 function timestampText(micros: bigint): string {
@@ -117,6 +162,9 @@ function timestampText(micros: bigint): string {
 }
 
 function arrayReader(native: string | undefined): CellReader {
-  return (bytes, start, end) =>
-    Buffer.from(arrayAsJson(bytes.toString('utf8', start, end), native), 'utf8');
+  return (into, bytes, start, end) => {
+    const json = Buffer.from(arrayAsJson(bytes.toString('utf8', start, end), native), 'utf8');
+    into.pushBytes(json, 0, json.length);
+    return 'appended';
+  };
 }

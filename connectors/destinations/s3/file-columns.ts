@@ -40,7 +40,7 @@ export interface FileColumn {
 /** The key's bytes as the topic has them: how a row is found again. Last in files with one row per key. */
 export const KEY_COLUMN: FileColumn = { source: '', name: '_headrace_key', form: 'bytes' };
 
-/** The columns that every file ends with, in the order of `ChangeColumns` in row-group.ts. */
+/** The columns that every file ends with, filled by change-rows.ts. */
 export const CHANGE_COLUMNS: readonly FileColumn[] = [
   { source: '', name: '_airbyte_ab_id', form: 'text' },
   { source: '', name: '_airbyte_emitted_at', form: 'timestamptz-millis' },

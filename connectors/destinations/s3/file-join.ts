@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { CHANGE_COLUMNS, type FileColumn } from './file-columns.ts';
-import { HyparquetFile, type FileValue } from './parquet-file.ts';
+import { cellsOf, type FileValue } from './file-values.ts';
+import { ParquetFile } from './parquet-file.ts';
 import { PublishedFile, writtenValue, type PublishedGroup } from './published-rows.ts';
 import type { FileLayout } from './spool-builder.ts';
 
@@ -23,7 +24,7 @@ const CELL_BYTES = 8;
 export class FileJoin {
   private readonly spec: JoinSpec;
   private readonly columns: readonly FileColumn[];
-  private readonly out: HyparquetFile;
+  private readonly out: ParquetFile;
   private cells: FileValue[][];
   private groupBytes = 0;
   private rows = 0;
@@ -32,7 +33,7 @@ export class FileJoin {
     const { columns, codec, pageBytes } = spec.layout;
     this.spec = spec;
     this.columns = [...columns, ...CHANGE_COLUMNS];
-    this.out = new HyparquetFile(spec.path, this.columns, codec, pageBytes);
+    this.out = new ParquetFile(spec.path, this.columns, codec, pageBytes);
     this.cells = this.noCells();
   }
 
@@ -73,7 +74,7 @@ export class FileJoin {
 
   private endGroup(): void {
     if (this.cells[0]?.length === 0) return;
-    this.out.writeRowGroup(this.cells);
+    this.out.writeRowGroup(cellsOf(this.cells, this.columns));
     this.cells = this.noCells();
     this.groupBytes = 0;
   }

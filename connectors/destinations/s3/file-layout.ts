@@ -2,8 +2,8 @@ import { CHANGE_COLUMNS, type FileColumn } from './file-columns.ts';
 import type { S3Settings } from './settings.ts';
 import type { FileLayout } from './spool-builder.ts';
 
-/** A row group as values is what the encoding thread's memory is made of: bounded by cells too, for
- * a wide table has many in few bytes. Still large enough to compress well. */
+/** A row group of one row per key is in memory as values: bounded by cells too, for a wide table has
+ * many in few bytes. Still large enough to compress well. */
 const ROW_GROUP_CELLS = 400_000;
 const MIN_ROW_GROUP_ROWS = 500;
 const MAX_ROW_GROUP_ROWS = 20_000;

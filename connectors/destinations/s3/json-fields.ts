@@ -7,7 +7,6 @@ import {
 } from '../../../schemas/normalize/json-value.ts';
 import type { CellReader } from './cell-readers.ts';
 import type { FileColumn } from './file-columns.ts';
-import type { FileValue } from './parquet-file.ts';
 
 /**
  * Fields of JSON documents as columns of their own: `{"email": …}` in column `contact` is
@@ -105,9 +104,12 @@ export class DocumentReader {
 
 /** What a document has at `path`, as text; null where it has nothing there, or an object. */
 export function fieldReader(path: readonly string[], documents: DocumentReader): CellReader {
-  return (bytes, start, end) => {
+  return (into, bytes, start, end) => {
     const value = valueAt(documents.read(bytes, start, end), path);
-    return isLeaf(value, path.length) ? textBytes(value) : null;
+    if (!isLeaf(value, path.length)) return 'null';
+    const text = textBytes(value);
+    into.pushBytes(text, 0, text.length);
+    return 'appended';
   };
 }
 
@@ -120,7 +122,7 @@ function valueAt(document: JsonValue, path: readonly string[]): JsonValue {
   return value ?? null;
 }
 
-function textBytes(value: JsonValue): FileValue {
+function textBytes(value: JsonValue): Buffer {
   const text = value !== null && typeof value === 'object' ? jsonbText(value) : textOf(value);
   return Buffer.from(text);
 }

@@ -5,10 +5,10 @@ import { CHANGE_COLUMNS, KEY_COLUMN, type FileColumn } from './file-columns.ts';
 import type { SourcePosition } from './generation-chain.ts';
 import { slotOf } from './hash-slots.ts';
 import { KeyChanges, keyText, type KeyChange } from './key-changes.ts';
-import type { FileValue } from './parquet-file.ts';
+import type { FileValue } from './file-values.ts';
 import { comparePositions, positionText, type Position } from './position.ts';
 import { PublishedFile, writtenValue, type PublishedGroup } from './published-rows.ts';
-import { RowIds } from './row-group.ts';
+import { RowIds } from './row-ids.ts';
 import { RowValues, TEXTS, textsOf, type Carried } from './row-values.ts';
 import { SlotFiles, type BuiltFile, type SlotFilesSpec } from './slot-files.ts';
 
@@ -60,7 +60,7 @@ export class KeyMerge {
     this.columns = [...spec.layout.columns, ...CHANGE_COLUMNS];
     this.values = new RowValues(spec.layout.columns, ids, schemas);
     this.changes = new KeyChanges(runs, this.values, truncate);
-    this.out = new SlotFiles(spec, ids);
+    this.out = new SlotFiles(spec, this.values);
     this.slot = spec.firstSlot;
   }
 

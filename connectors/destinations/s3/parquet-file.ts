@@ -1,23 +1,13 @@
 import { appendFileSync, writeFileSync } from 'node:fs';
-import type { SchemaElement } from 'hyparquet';
-import { ByteWriter, ParquetWriter } from 'hyparquet-writer';
-import { COMPRESSORS, type Codec } from './codecs.ts';
+import type { RowGroup as FooterGroup, SchemaElement } from 'hyparquet';
+import { ByteWriter } from 'hyparquet-writer';
+import { writeIndexes } from 'hyparquet-writer/src/indexes.js';
+import { writeMetadata } from 'hyparquet-writer/src/metadata.js';
+import type { Codec } from './codecs.ts';
+import { ColumnBuffers, KEPT_BYTES } from './column-buffer.ts';
+import { ChunkWriter, type ChunkFormat, type WrittenChunk } from './column-chunk.ts';
 import { MAX_PRECISION, type FileColumn, type FileForm } from './file-columns.ts';
-
-/**
- * A cell as the encoder takes it: INT64 forms and decimals (unscaled) are bigint, DOUBLE and DATE
- * number, text and bytes Uint8Array (text as UTF-8).
- */
-export type FileValue = bigint | number | boolean | Uint8Array | null;
-
-/** Builds one Parquet file, row group by row group. The only thing that knows the writing library. */
-export interface ParquetFile {
-  /** Columns in the file's order, all equally long. */
-  writeRowGroup(columns: readonly FileValue[][]): void;
-  /** Writes the footer and answers the file's size. */
-  finish(): number;
-  readonly bytes: number;
-}
+import type { RowGroupCells } from './file-values.ts';
 
 const FORM_ELEMENT: Record<FileForm, Partial<SchemaElement>> = {
   boolean: { type: 'BOOLEAN' },
@@ -53,78 +43,93 @@ function schemaElement({ name, form, scale }: FileColumn): SchemaElement {
   return { ...element, precision, scale: scale ?? 0, logical_type: decimal };
 }
 
+/** `PAR1` */
+const MAGIC = 0x31524150;
 const FIRST_BUFFER = 64 * 1024;
 
-/** Hands each finished row group to the file, so that memory holds one row group at most. */
-class FileWriter extends ByteWriter {
+/** One of each for the thread, however many files are open: a row group is written from its first
+ * column to its last in one turn (invariant 9). */
+const buffers = new ColumnBuffers();
+const chunks = new ChunkWriter();
+const out = new ByteWriter(FIRST_BUFFER);
+
+/**
+ * Builds one Parquet file, row group by row group. Pages are our own; the library writes headers and
+ * footer, of which there are few.
+ */
+export class ParquetFile {
   private readonly path: string;
-
-  constructor(path: string) {
-    super(FIRST_BUFFER);
-    this.path = path;
-    writeFileSync(path, '');
-  }
-
-  flush(): void {
-    appendFileSync(this.path, new Uint8Array(this.buffer, 0, this.index));
-    this.buffer = new ArrayBuffer(FIRST_BUFFER);
-    this.view = new DataView(this.buffer);
-    this.index = 0;
-  }
-
-  override finish(): void {
-    this.flush();
-  }
-}
-
-export class HyparquetFile implements ParquetFile {
-  private readonly names: readonly string[];
-  private readonly out: FileWriter;
-  private readonly writer: ParquetWriter;
-  private readonly pageBytes: number;
+  private readonly schema: SchemaElement[];
+  private readonly formats: readonly ChunkFormat[];
+  private readonly groups: FooterGroup[] = [];
+  private readonly written: WrittenChunk[] = [];
+  private rows = 0;
+  /** Of the file so far. */
+  bytes = 0;
 
   constructor(path: string, columns: readonly FileColumn[], codec: Codec, pageBytes: number) {
-    this.names = columns.map(({ name }) => name);
-    this.pageBytes = pageBytes;
-    this.out = new FileWriter(path);
-    this.writer = new ParquetWriter({
-      writer: this.out,
-      schema: [{ name: 'row', num_children: columns.length }, ...columns.map(schemaElement)],
-      codec,
-      compressors: COMPRESSORS,
-      createdBy: 'headrace',
+    this.path = path;
+    this.formats = columns.map((column) => {
+      return { form: column.form, element: schemaElement(column), codec, pageBytes };
     });
+    const elements = this.formats.map(({ element }) => element);
+    this.schema = [{ name: 'row', num_children: columns.length }, ...elements];
+    writeFileSync(path, '');
+    this.begin();
+    out.appendUint32(MAGIC);
+    this.end();
   }
 
-  get bytes(): number {
-    return this.out.offset;
+  /** Nothing may be awaited between `begin` and `end`: the memory is every file's. */
+  private begin(): void {
+    out.index = 0;
+    out.offset = this.bytes;
   }
 
-  writeRowGroup(columns: readonly FileValue[][]): void {
-    const rows = columns[0]?.length ?? 0;
-    // The writing itself is synchronous: our writer's flush returns nothing to wait for.
-    void this.writer.write({
-      columnData: columns.map((data, index) => ({ name: this.names[index] as string, data })),
-      rowGroupSize: rows,
-      pageSize: this.pageBytes,
+  private end(): void {
+    appendFileSync(this.path, out.getBytes());
+    this.bytes = out.offset;
+    if (out.buffer.byteLength <= KEPT_BYTES) return;
+    out.buffer = new ArrayBuffer(FIRST_BUFFER);
+    out.view = new DataView(out.buffer);
+  }
+
+  writeRowGroup(cells: RowGroupCells): void {
+    this.begin();
+    const written = this.formats.map((format, column) => {
+      const buffer = buffers.begin(format.form, cells.rows);
+      cells.fill(column, buffer);
+      const chunk = chunks.write(out, format, buffer);
+      buffer.release();
+      return chunk;
     });
-    this.releaseBounds();
+    const columns = written.map(({ chunk }) => chunk);
+    const sizes = columns.map(({ meta_data }) => meta_data?.total_uncompressed_size ?? 0n);
+    this.groups.push({
+      columns,
+      num_rows: BigInt(cells.rows),
+      total_byte_size: sizes.reduce((sum, size) => sum + size, 0n),
+      total_compressed_size: BigInt(out.offset - this.bytes),
+    });
+    this.written.push(...written.filter(({ offsetIndex }) => offsetIndex !== undefined));
+    this.rows += cells.rows;
+    this.end();
   }
 
-  /** The footer's bounds wait for the end of the file. As views they would keep the records' whole
-   * buffers until then (invariant 9). */
-  private releaseBounds(): void {
-    for (const { meta_data } of this.writer.row_groups.at(-1)?.columns ?? []) {
-      const statistics = meta_data?.statistics;
-      if (statistics === undefined) continue;
-      const { min_value, max_value } = statistics;
-      if (min_value instanceof Uint8Array) statistics.min_value = new Uint8Array(min_value);
-      if (max_value instanceof Uint8Array) statistics.max_value = new Uint8Array(max_value);
-    }
-  }
-
+  /** Writes the footer and answers the file's size. */
   finish(): number {
-    void this.writer.finish();
-    return this.out.offset;
+    this.begin();
+    writeIndexes(out, this.written);
+    writeMetadata(out, {
+      version: 2,
+      created_by: 'headrace',
+      schema: this.schema,
+      num_rows: BigInt(this.rows),
+      row_groups: this.groups,
+      metadata_length: 0,
+    });
+    out.appendUint32(MAGIC);
+    this.end();
+    return this.bytes;
   }
 }

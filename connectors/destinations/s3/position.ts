@@ -1,5 +1,4 @@
 import type { ChangeCursor } from '../../../schemas/envelope/change-decoder.ts';
-import { joinHalves } from './cell-readers.ts';
 import type { SourcePosition } from './generation-chain.ts';
 
 /** Where a change stands in its source's log; later ones are greater. */
@@ -11,6 +10,12 @@ export interface Position {
 
 export function positionOf({ epoch, lsnHigh, lsnLow, seq }: ChangeCursor): Position {
   return { epoch, lsn: joinHalves(lsnHigh, lsnLow), seq };
+}
+
+/** Both halves as one; through a number where that is exact, which costs half as much. */
+function joinHalves(high: number, low: number): bigint {
+  if (high >= -0x200000 && high < 0x200000) return BigInt(high * 0x100000000 + low);
+  return (BigInt(high) << 32n) | BigInt(low);
 }
 
 /** Below 0 when `a` is earlier than `b`. */

@@ -2,7 +2,7 @@ import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { parquetMetadataAsync, parquetRead, type AsyncBuffer, type FileMetaData } from 'hyparquet';
 import { DECOMPRESSORS } from './codecs.ts';
 import type { FileColumn } from './file-columns.ts';
-import type { FileValue } from './parquet-file.ts';
+import type { FileValue } from './file-values.ts';
 
 /** The rows of one row group, as columns in the asked order; null for a column the file lacks. */
 export interface PublishedGroup {

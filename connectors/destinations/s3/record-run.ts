@@ -64,7 +64,7 @@ export function packChunk(records: RecordView, from: number, to: number): Record
   }
   if (count === 0) return null;
   const bytes = new ArrayBuffer(size);
-  const out = new Uint8Array(bytes);
+  const out = Buffer.from(bytes);
   const ends = new Int32Array(count);
   const offsets = new Float64Array(count);
   let pos = 0;
@@ -73,7 +73,7 @@ export function packChunk(records: RecordView, from: number, to: number): Record
     const start = records.valueStarts[i] as number;
     if (start < 0) continue;
     const end = records.valueEnds[i] as number;
-    out.set(records.bytes.subarray(start, end), pos);
+    records.bytes.copy(out, pos, start, end);
     pos += end - start;
     ends[n] = pos;
     offsets[n++] = records.offsets[i] as number;

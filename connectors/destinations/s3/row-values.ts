@@ -7,14 +7,10 @@ import {
 import { schemaIdAt } from '../../../schemas/envelope/record-view.ts';
 import { CHANGE_COLUMNS, type FileColumn } from './file-columns.ts';
 import type { KeyChange } from './key-changes.ts';
-import type { FileValue } from './parquet-file.ts';
-import {
-  initialValues,
-  projectionOf,
-  RowGroup,
-  type Projection,
-  type RowIds,
-} from './row-group.ts';
+import type { FileValue } from './file-values.ts';
+import { cellValue, initialValues, projectionOf, type Projection } from './projection.ts';
+import { RowGroup } from './row-group.ts';
+import type { RowIds } from './row-ids.ts';
 
 /** Values of a row by file column. */
 export interface Carried {
@@ -59,7 +55,7 @@ export class RowValues {
       if (schema === undefined) {
         throw new PipelineError('EVT_UNDECODABLE', `a record names the unknown schema ${id}`);
       }
-      projection = projectionOf(schema, this.columns, this.absent);
+      projection = projectionOf(schema, this.columns);
       this.projections.set(id, projection);
     }
     return projection;
@@ -68,6 +64,11 @@ export class RowValues {
   /** What rows of before have in a column that is new to their file. */
   initial(column: number): FileValue {
     return this.absent[column] ?? null;
+  }
+
+  /** For rows of this kind. */
+  newGroup(): RowGroup {
+    return new RowGroup(this.columns, this.ids, this.absent);
   }
 
   /** Adds the row that a change leaves. Cells that it lacks come from changes before it, else from
@@ -98,7 +99,7 @@ export class RowValues {
     const cell = projection.cells[index] as number;
     const start = hasBefore ? (before[cell * 2] as number) : -1;
     if (start < 0) return undefined;
-    return projection.readers[index]?.(bytes, start, before[cell * 2 + 1] as number);
+    return cellValue(projection, index, bytes, start, before[cell * 2 + 1] as number);
   }
 
   /** What a key's changes so far can give to the next one. */
@@ -108,7 +109,7 @@ export class RowValues {
     const { value, offset, carried } = change;
     const projection = this.projection(schemaIdAt(value, 0, value.length));
     this.change.decode(projection.schema, value, 0, value.length);
-    const row = new RowGroup(this.columns, this.ids);
+    const row = this.newGroup();
     row.add(this.change, projection, value, offset);
     const values: (FileValue | undefined)[] = row.columns.map(([cell]) => cell);
     const texts = textsOf(values[this.columns.length + TEXTS]);

@@ -1,9 +1,11 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { pipeline } from 'node:stream/promises';
-import { CHANGE_COLUMNS, KEY_COLUMN } from './file-columns.ts';
-import { HyparquetFile, type FileValue } from './parquet-file.ts';
-import { RowGroup, type RowIds } from './row-group.ts';
+import { CHANGE_COLUMNS, KEY_COLUMN, type FileColumn } from './file-columns.ts';
+import { cellsOf, type FileValue } from './file-values.ts';
+import { ParquetFile } from './parquet-file.ts';
+import type { RowGroup } from './row-group.ts';
+import type { RowValues } from './row-values.ts';
 import type { FileLayout } from './spool-builder.ts';
 
 /** A file that was built on the local disk for a generation. */
@@ -38,19 +40,21 @@ interface ClosedFile {
 export class SlotFiles {
   group: RowGroup;
   private readonly spec: SlotFilesSpec;
-  private readonly ids: RowIds;
+  private readonly values: RowValues;
+  private readonly columns: readonly FileColumn[];
   private readonly closed: ClosedFile[] = [];
   private keys: FileValue[] = [];
   private groupBytes = 0;
-  private file: HyparquetFile | null = null;
+  private file: ParquetFile | null = null;
   private rows = 0;
   private firstSlot: number;
 
-  constructor(spec: SlotFilesSpec, ids: RowIds) {
+  constructor(spec: SlotFilesSpec, values: RowValues) {
     this.spec = spec;
-    this.ids = ids;
+    this.values = values;
+    this.columns = [...spec.layout.columns, ...CHANGE_COLUMNS, KEY_COLUMN];
     this.firstSlot = spec.firstSlot;
-    this.group = new RowGroup(spec.layout.columns, ids);
+    this.group = values.newGroup();
   }
 
   /** Ends the file that is large enough; the rows that follow have this slot or a higher one. */
@@ -69,17 +73,16 @@ export class SlotFiles {
 
   private endGroup(): void {
     if (this.group.rows === 0) return;
-    this.open().writeRowGroup([...this.group.columns, this.keys]);
+    this.open().writeRowGroup(cellsOf([...this.group.columns, this.keys], this.columns));
     this.rows += this.group.rows;
-    this.group = new RowGroup(this.spec.layout.columns, this.ids);
+    this.group = this.values.newGroup();
     this.keys = [];
     this.groupBytes = 0;
   }
 
-  private open(): HyparquetFile {
-    const { columns, codec, pageBytes } = this.spec.layout;
-    const all = [...columns, ...CHANGE_COLUMNS, KEY_COLUMN];
-    return (this.file ??= new HyparquetFile(this.path, all, codec, pageBytes));
+  private open(): ParquetFile {
+    const { codec, pageBytes } = this.spec.layout;
+    return (this.file ??= new ParquetFile(this.path, this.columns, codec, pageBytes));
   }
 
   private get path(): string {

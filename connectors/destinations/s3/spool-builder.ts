@@ -1,10 +1,12 @@
 import { PipelineError } from '../../../core/errors/pipeline-error.ts';
 import { ChangeCursor, type ChangeSchema } from '../../../schemas/envelope/change-decoder.ts';
 import { schemaIdAt } from '../../../schemas/envelope/record-view.ts';
+import { ChangeRows } from './change-rows.ts';
 import type { Codec } from './codecs.ts';
 import { CHANGE_COLUMNS, type FileColumn } from './file-columns.ts';
-import { HyparquetFile, type ParquetFile } from './parquet-file.ts';
-import { projectionOf, RowGroup, RowIds, type Projection } from './row-group.ts';
+import { ParquetFile } from './parquet-file.ts';
+import { projectionOf, type Projection } from './projection.ts';
+import { RowIds } from './row-ids.ts';
 import type { PartitionBy } from './settings.ts';
 
 /** Everything that the content of a range's files depends on, besides the topic itself. */
@@ -43,27 +45,37 @@ export interface SpooledFile {
   readonly bytes: number;
 }
 
-/** Records that wait for their row group, as Avro: a tenth of what they take as values, of which
- * there is never more than one row group's at a time, however many ranges are open (invariant 9). */
+/** Records [from, to) of a chunk. */
+interface WaitingRun {
+  readonly buffer: Buffer;
+  readonly chunk: RecordChunk;
+  readonly from: number;
+  to: number;
+}
+
+/** Records that wait for their row group, as they came: values there are only of one column of one
+ * row group at a time, however many ranges are open (invariant 9). */
 class WaitingRecords {
-  readonly buffers: Buffer[] = [];
-  readonly starts: number[] = [];
-  readonly ends: number[] = [];
-  readonly offsets: number[] = [];
+  readonly runs: WaitingRun[] = [];
+  count = 0;
   bytes = 0;
 
-  get count(): number {
-    return this.buffers.length;
-  }
-
-  push(buffer: Buffer, start: number, end: number, offset: number): void {
-    this.buffers.push(buffer);
-    this.starts.push(start);
-    this.ends.push(end);
-    this.offsets.push(offset);
-    this.bytes += end - start;
+  /** `buffer` is the chunk's. */
+  push(buffer: Buffer, chunk: RecordChunk, index: number): void {
+    const last = this.runs.at(-1);
+    if (last !== undefined && last.chunk === chunk && last.to === index) last.to++;
+    else this.runs.push({ buffer, chunk, from: index, to: index + 1 });
+    this.count++;
+    this.bytes += (chunk.ends[index] as number) - startOf(chunk, index);
   }
 }
+
+function startOf({ ends }: RecordChunk, index: number): number {
+  return index === 0 ? 0 : (ends[index - 1] as number);
+}
+
+/** One for the thread: a row group is written in one turn. */
+const rows = new ChangeRows();
 
 interface OpenFile {
   readonly folder: string;
@@ -102,31 +114,30 @@ export class SpoolBuilder {
     return true;
   }
 
-  add({ bytes: buffer, ends, offsets }: RecordChunk): void {
+  add(chunk: RecordChunk): void {
     const { rowGroupRows, rowGroupBytes } = this.spec.layout;
-    const bytes = Buffer.from(buffer);
-    let start = 0;
-    for (let i = 0; i < ends.length; i++) {
-      const end = ends[i] as number;
-      const open = this.fileFor(this.bucketOf(bytes, start, end));
-      open.waiting.push(bytes, start, end, offsets[i] as number);
+    const buffer = Buffer.from(chunk.bytes);
+    for (let i = 0; i < chunk.ends.length; i++) {
+      const open = this.fileFor(this.bucketOf(buffer, chunk, i));
+      open.waiting.push(buffer, chunk, i);
       if (open.waiting.count >= rowGroupRows || open.waiting.bytes >= rowGroupBytes) {
         this.writeGroup(open);
       }
-      start = end;
     }
   }
 
-  private bucketOf(bytes: Buffer, start: number, end: number): number {
+  private bucketOf(buffer: Buffer, chunk: RecordChunk, index: number): number {
     const by = this.spec.layout.partitionBy;
     if (by === 'none') return 0;
-    this.decode(bytes, start, end);
+    this.decode(buffer, chunk, index);
     return Math.floor(this.change.tsUs / BUCKET_MICROS[by]);
   }
 
-  private decode(bytes: Buffer, start: number, end: number): Projection {
-    const projection = this.projection(schemaIdAt(bytes, start, end));
-    this.change.decode(projection.schema, bytes, start, end);
+  private decode(buffer: Buffer, chunk: RecordChunk, index: number): Projection {
+    const start = startOf(chunk, index);
+    const end = chunk.ends[index] as number;
+    const projection = this.projection(schemaIdAt(buffer, start, end));
+    this.change.decode(projection.schema, buffer, start, end);
     return projection;
   }
 
@@ -159,26 +170,30 @@ export class SpoolBuilder {
   }
 
   private writeGroup(open: OpenFile): void {
-    const { columns } = this;
     const { waiting } = open;
     open.waiting = new WaitingRecords();
-    const group = new RowGroup(columns, this.ids);
-    for (let i = 0; i < waiting.count; i++) {
-      const bytes = waiting.buffers[i] as Buffer;
-      const projection = this.decode(bytes, waiting.starts[i] as number, waiting.ends[i] as number);
+    rows.begin(this.columns, this.ids, waiting.count);
+    for (const run of waiting.runs) this.addRun(run);
+    if (rows.rows > 0) {
+      open.file ??= this.newFile(open.path);
+      open.file.writeRowGroup(rows);
+      open.rows += rows.rows;
+    }
+    rows.clear();
+  }
+
+  private addRun({ buffer, chunk, from, to }: WaitingRun): void {
+    for (let i = from; i < to; i++) {
+      const projection = this.decode(buffer, chunk, i);
       // A mark has no row to show; what a truncate emptied stays in the files as history.
       if (!this.change.isRow) continue;
-      group.add(this.change, projection, bytes, waiting.offsets[i] as number);
+      rows.add(this.change, projection, buffer, chunk.offsets[i] as number);
     }
-    if (group.rows === 0) return;
-    open.file ??= this.newFile(open.path);
-    open.file.writeRowGroup(group.columns);
-    open.rows += group.rows;
   }
 
   private newFile(path: string): ParquetFile {
     const { codec, pageBytes } = this.spec.layout;
-    return new HyparquetFile(path, [...this.columns, ...CHANGE_COLUMNS], codec, pageBytes);
+    return new ParquetFile(path, [...this.columns, ...CHANGE_COLUMNS], codec, pageBytes);
   }
 
   /** Bytes written to files so far. */

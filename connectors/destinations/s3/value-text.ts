@@ -1,3 +1,5 @@
+import type { ColumnBuffer } from './column-buffer.ts';
+
 /**
  * Values that travel as text, read from their bytes without making strings of them.
  */
@@ -9,15 +11,17 @@ const NINE = 0x39;
 const MAX_DIGITS = 38;
 /** So many digits fit a number exactly. */
 const SAFE_DIGITS = 15;
+const POWERS_OF_TEN = Float64Array.from({ length: SAFE_DIGITS + 1 }, (_, n) => 10 ** n);
 
-/** The unscaled value of a decimal at `scale`; undefined for NaN, an infinity, and for what would
- * lose a digit. */
-export function parseDecimal(
+/** Appends the unscaled value of a decimal at `scale`. False, and nothing is appended, for NaN, an
+ * infinity, and for what would lose a digit. */
+export function appendDecimal(
+  into: ColumnBuffer,
   bytes: Buffer,
   start: number,
   end: number,
   scale: number,
-): bigint | undefined {
+): boolean {
   const negative = bytes[start] === MINUS;
   const first = negative ? start + 1 : start;
   let value = 0;
@@ -29,17 +33,21 @@ export function parseDecimal(
       fraction = 0;
       continue;
     }
-    if (byte < ZERO || byte > NINE) return undefined;
+    if (byte < ZERO || byte > NINE) return false;
     value = value * 10 + (byte - ZERO);
     if (digits > 0 || byte !== ZERO) digits++;
     if (fraction >= 0) fraction++;
   }
   const missing = scale - Math.max(fraction, 0);
   if (digits > SAFE_DIGITS || digits + missing > SAFE_DIGITS || missing < 0) {
-    return parseLongDecimal(bytes.toString('latin1', first, end), negative, missing);
+    const text = bytes.toString('latin1', first, end);
+    const long = parseLongDecimal(text, negative, missing);
+    if (long !== undefined) into.pushDecimal(long);
+    return long !== undefined;
   }
-  const unscaled = value * 10 ** missing;
-  return BigInt(negative ? -unscaled : unscaled);
+  const unscaled = value * (POWERS_OF_TEN[missing] as number);
+  into.pushSafeDecimal(negative ? -unscaled : unscaled);
+  return true;
 }
 
 function parseLongDecimal(text: string, negative: boolean, missing: number): bigint | undefined {
@@ -59,25 +67,35 @@ const DAY_MICROS = 86_400_000_000;
 const SAFE_DAYS = 100_000;
 const MAX_INT64 = 2n ** 63n - 1n;
 
-/** Microseconds since 1970 of `2024-03-31T02:30:00.123456Z` or `0044-03-15T00:00:00Z BC`; undefined
- * for an infinity and past what 64 bits hold. */
-export function parseTimestamptz(bytes: Buffer, start: number, end: number): bigint | undefined {
+/** Appends the microseconds since 1970 of `2024-03-31T02:30:00.123456Z` or `0044-03-15T00:00:00Z BC`.
+ * False, and nothing is appended, for an infinity and past what 64 bits hold. */
+export function appendTimestamptz(
+  into: ColumnBuffer,
+  bytes: Buffer,
+  start: number,
+  end: number,
+): boolean {
   let at = start;
   let year = 0;
   for (; at < end && bytes[at] !== MINUS; at++) {
     const digit = (bytes[at] as number) - ZERO;
-    if (digit < 0 || digit > 9) return undefined;
+    if (digit < 0 || digit > 9) return false;
     year = year * 10 + digit;
   }
-  if (at === start) return undefined; // -infinity
+  if (at === start) return false; // -infinity
   if (bytes[end - 1] === 0x43) year = 1 - year; // ends in BC
   const days = daysOf(year, twoDigits(bytes, at + 1), twoDigits(bytes, at + 4));
   const seconds =
     twoDigits(bytes, at + 7) * 3600 + twoDigits(bytes, at + 10) * 60 + twoDigits(bytes, at + 13);
   const micros = seconds * 1_000_000 + fractionMicros(bytes, at + 15);
-  if (days > -SAFE_DAYS && days < SAFE_DAYS) return BigInt(days * DAY_MICROS + micros);
+  if (days > -SAFE_DAYS && days < SAFE_DAYS) {
+    into.pushSafe(days * DAY_MICROS + micros);
+    return true;
+  }
   const value = BigInt(days) * BigInt(DAY_MICROS) + BigInt(micros);
-  return value > MAX_INT64 || value < -MAX_INT64 ? undefined : value;
+  if (value > MAX_INT64 || value < -MAX_INT64) return false;
+  into.pushLong(value);
+  return true;
 }
 
 function twoDigits(bytes: Buffer, at: number): number {

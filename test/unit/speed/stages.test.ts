@@ -91,7 +91,7 @@ describe('the cost of an event', { timeout: PATIENCE_MS }, () => {
   });
 
   test('from a fetched batch to the columns of a Parquet file', async () => {
-    const limit = { cpu: 30, heapBytes: 17_000 };
+    const limit = { cpu: 6, heapBytes: 4_000 };
     const { records } = await fetched();
     const layout = {
       columns: withColumns([], FILE_COLUMNS),

@@ -1,18 +1,26 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { ColumnBuffers } from '../../../../../connectors/destinations/s3/column-buffer.ts';
+import { valueAt } from '../../../../../connectors/destinations/s3/file-values.ts';
 import {
-  parseDecimal,
-  parseTimestamptz,
+  appendDecimal,
+  appendTimestamptz,
 } from '../../../../../connectors/destinations/s3/value-text.ts';
 
-function decimal(text: string, scale: number): bigint | undefined {
+const buffers = new ColumnBuffers();
+
+function decimal(text: string, scale: number): unknown {
   const bytes = Buffer.from(`<${text}>`);
-  return parseDecimal(bytes, 1, bytes.length - 1, scale);
+  const into = buffers.begin('decimal', 1);
+  const isHeld = appendDecimal(into, bytes, 1, bytes.length - 1, scale);
+  return isHeld ? valueAt('decimal', into, 0) : undefined;
 }
 
-function moment(text: string): bigint | undefined {
+function moment(text: string): unknown {
   const bytes = Buffer.from(`<${text}>`);
-  return parseTimestamptz(bytes, 1, bytes.length - 1);
+  const into = buffers.begin('timestamptz', 1);
+  const isHeld = appendTimestamptz(into, bytes, 1, bytes.length - 1);
+  return isHeld ? valueAt('timestamptz', into, 0) : undefined;
 }
 
 test('decimals keep every digit, whatever their length', () => {
