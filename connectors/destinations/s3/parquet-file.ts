@@ -43,8 +43,8 @@ function schemaElement({ name, form, scale }: FileColumn): SchemaElement {
   return { ...element, precision, scale: scale ?? 0, logical_type: decimal };
 }
 
-/** `PAR1` */
-const MAGIC = 0x31524150;
+/** First and last bytes of a file. */
+const MAGIC = Buffer.from('PAR1');
 const FIRST_BUFFER = 64 * 1024;
 
 /** One of each for the thread, however many files are open: a row group is written from its first
@@ -62,10 +62,10 @@ export class ParquetFile {
   private readonly schema: SchemaElement[];
   private readonly formats: readonly ChunkFormat[];
   private readonly groups: FooterGroup[] = [];
-  private readonly written: WrittenChunk[] = [];
+  private readonly indexed: WrittenChunk[] = [];
   private rows = 0;
   /** Of the file so far. */
-  bytes = 0;
+  bytes = MAGIC.length;
 
   constructor(path: string, columns: readonly FileColumn[], codec: Codec, pageBytes: number) {
     this.path = path;
@@ -74,10 +74,7 @@ export class ParquetFile {
     });
     const elements = this.formats.map(({ element }) => element);
     this.schema = [{ name: 'row', num_children: columns.length }, ...elements];
-    writeFileSync(path, '');
-    this.begin();
-    out.appendUint32(MAGIC);
-    this.end();
+    writeFileSync(path, MAGIC);
   }
 
   /** Nothing may be awaited between `begin` and `end`: the memory is every file's. */
@@ -111,7 +108,7 @@ export class ParquetFile {
       total_byte_size: sizes.reduce((sum, size) => sum + size, 0n),
       total_compressed_size: BigInt(out.offset - this.bytes),
     });
-    this.written.push(...written.filter(({ offsetIndex }) => offsetIndex !== undefined));
+    this.indexed.push(...written.filter(({ offsetIndex }) => offsetIndex !== undefined));
     this.rows += cells.rows;
     this.end();
   }
@@ -119,7 +116,7 @@ export class ParquetFile {
   /** Writes the footer and answers the file's size. */
   finish(): number {
     this.begin();
-    writeIndexes(out, this.written);
+    writeIndexes(out, this.indexed);
     writeMetadata(out, {
       version: 2,
       created_by: 'headrace',
@@ -128,7 +125,7 @@ export class ParquetFile {
       row_groups: this.groups,
       metadata_length: 0,
     });
-    out.appendUint32(MAGIC);
+    out.appendBytes(MAGIC);
     this.end();
     return this.bytes;
   }

@@ -45,10 +45,18 @@ export interface SpooledFile {
   readonly bytes: number;
 }
 
+/** A chunk of which records wait. */
+interface OpenChunk {
+  readonly buffer: Buffer<ArrayBuffer>;
+  readonly ends: Int32Array;
+  readonly offsets: Float64Array;
+  /** Records that are in no row group yet. */
+  left: number;
+}
+
 /** Records [from, to) of a chunk. */
 interface WaitingRun {
-  readonly buffer: Buffer;
-  readonly chunk: RecordChunk;
+  readonly chunk: OpenChunk;
   readonly from: number;
   to: number;
 }
@@ -60,22 +68,31 @@ class WaitingRecords {
   count = 0;
   bytes = 0;
 
-  /** `buffer` is the chunk's. */
-  push(buffer: Buffer, chunk: RecordChunk, index: number): void {
+  push(chunk: OpenChunk, index: number): void {
     const last = this.runs.at(-1);
     if (last !== undefined && last.chunk === chunk && last.to === index) last.to++;
-    else this.runs.push({ buffer, chunk, from: index, to: index + 1 });
+    else this.runs.push({ chunk, from: index, to: index + 1 });
     this.count++;
     this.bytes += (chunk.ends[index] as number) - startOf(chunk, index);
   }
+
+  /** To be called when the records are in their row group. Memory of chunks is given back at once: so
+   * little else is left to be collected that the collector would let a hundred of them pile up
+   * (invariant 9). */
+  release(): void {
+    for (const { chunk, from, to } of this.runs) {
+      chunk.left -= to - from;
+      if (chunk.left === 0) chunk.buffer.buffer.transfer(0);
+    }
+  }
 }
 
-function startOf({ ends }: RecordChunk, index: number): number {
+function startOf({ ends }: OpenChunk, index: number): number {
   return index === 0 ? 0 : (ends[index - 1] as number);
 }
 
 /** One for the thread: a row group is written in one turn. */
-const rows = new ChangeRows();
+const group = new ChangeRows();
 
 interface OpenFile {
   readonly folder: string;
@@ -114,26 +131,28 @@ export class SpoolBuilder {
     return true;
   }
 
-  add(chunk: RecordChunk): void {
+  /** The chunk's bytes are the builder's from then on. */
+  add({ bytes, ends, offsets }: RecordChunk): void {
     const { rowGroupRows, rowGroupBytes } = this.spec.layout;
-    const buffer = Buffer.from(chunk.bytes);
-    for (let i = 0; i < chunk.ends.length; i++) {
-      const open = this.fileFor(this.bucketOf(buffer, chunk, i));
-      open.waiting.push(buffer, chunk, i);
+    const chunk = { buffer: Buffer.from(bytes), ends, offsets, left: ends.length };
+    for (let i = 0; i < ends.length; i++) {
+      const open = this.fileFor(this.bucketOf(chunk, i));
+      open.waiting.push(chunk, i);
       if (open.waiting.count >= rowGroupRows || open.waiting.bytes >= rowGroupBytes) {
         this.writeGroup(open);
       }
     }
   }
 
-  private bucketOf(buffer: Buffer, chunk: RecordChunk, index: number): number {
+  private bucketOf(chunk: OpenChunk, index: number): number {
     const by = this.spec.layout.partitionBy;
     if (by === 'none') return 0;
-    this.decode(buffer, chunk, index);
+    this.decode(chunk, index);
     return Math.floor(this.change.tsUs / BUCKET_MICROS[by]);
   }
 
-  private decode(buffer: Buffer, chunk: RecordChunk, index: number): Projection {
+  private decode(chunk: OpenChunk, index: number): Projection {
+    const { buffer } = chunk;
     const start = startOf(chunk, index);
     const end = chunk.ends[index] as number;
     const projection = this.projection(schemaIdAt(buffer, start, end));
@@ -172,22 +191,23 @@ export class SpoolBuilder {
   private writeGroup(open: OpenFile): void {
     const { waiting } = open;
     open.waiting = new WaitingRecords();
-    rows.begin(this.columns, this.ids, waiting.count);
+    group.begin(this.columns, this.ids, waiting.count);
     for (const run of waiting.runs) this.addRun(run);
-    if (rows.rows > 0) {
+    if (group.rows > 0) {
       open.file ??= this.newFile(open.path);
-      open.file.writeRowGroup(rows);
-      open.rows += rows.rows;
+      open.file.writeRowGroup(group);
+      open.rows += group.rows;
     }
-    rows.clear();
+    group.clear();
+    waiting.release();
   }
 
-  private addRun({ buffer, chunk, from, to }: WaitingRun): void {
+  private addRun({ chunk, from, to }: WaitingRun): void {
     for (let i = from; i < to; i++) {
-      const projection = this.decode(buffer, chunk, i);
+      const projection = this.decode(chunk, i);
       // A mark has no row to show; what a truncate emptied stays in the files as history.
       if (!this.change.isRow) continue;
-      rows.add(this.change, projection, buffer, chunk.offsets[i] as number);
+      group.add(this.change, projection, chunk.buffer, chunk.offsets[i] as number);
     }
   }
 
