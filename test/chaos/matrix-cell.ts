@@ -111,7 +111,10 @@ class Cell {
   deaths(): string[] {
     return this.instances
       .filter((instance) => !isRunning(instance))
-      .map((instance) => `${instance.url} ended: ${this.site.logOf(instance).slice(-600)}`);
+      .map((instance) => {
+        const [last = ''] = this.site.logOf(instance).trimEnd().split('\n').slice(-1);
+        return `${instance.url} ended: ${last.slice(0, 600)}`;
+      });
   }
 
   async end(): Promise<void> {
