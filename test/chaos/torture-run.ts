@@ -262,6 +262,7 @@ async function verdict(stage: Stage, evidence: Evidence): Promise<TortureResult>
     stops: countBy(injected.filter(({ kind }) => kind === 'stop')),
     recoveryMedianMs: seconds[Math.floor(seconds.length / 2)] ?? null,
     recoveryMaxMs: seconds.at(-1) ?? null,
+    slowest: slowest(injected, recoveries),
     barrierMaxMs: Math.max(...findings.barrierMs),
     peakMb: Object.fromEntries(fleet.peakMb),
     growthMbPerMinute: fleet.growthMbPerMinute(),
@@ -280,6 +281,21 @@ async function verdict(stage: Stage, evidence: Evidence): Promise<TortureResult>
 
 function isClean(found: object): boolean {
   return Object.values(found).every((count) => count === 0);
+}
+
+/** The faults that took longest to recover from. */
+function slowest(
+  faults: readonly InjectedFault[],
+  recoveries: readonly (number | null)[],
+): string[] {
+  return faults
+    .map((fault, i) => ({ fault, ms: recoveries[i] ?? Infinity }))
+    .toSorted((a, b) => b.ms - a.ms)
+    .slice(0, 3)
+    .map(({ fault, ms }) => {
+      const { kind, component, instance, atMs, downMs } = fault;
+      return `${ms} ms: ${kind} ${component} (${instance}) for ${downMs} ms at ${atMs}`;
+    });
 }
 
 function countBy(faults: readonly InjectedFault[]): Record<string, number> {
