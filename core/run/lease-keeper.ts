@@ -1,4 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import type { ErrorCode } from '../errors/codes.ts';
+import { toPipelineError } from '../errors/pipeline-error.ts';
 import type { WorkStore } from '../store/work.ts';
 
 /** Something one instance does at a time: `source:<id>`, `connection:<id>`. */
@@ -7,7 +9,8 @@ export interface LeasedUnit {
   /** A change means that what runs now must be started anew with what is wanted now. */
   readonly version: string;
   /** Runs until the signal aborts; it handles its own retries, and waits for `held` before each. A
-   * rejection ends the process. */
+   * rejection ends the process, but for a fence by one that does not hold the lease: then it is run
+   * again. */
   run(signal: AbortSignal, held: Held): Promise<void>;
 }
 
@@ -23,7 +26,14 @@ export interface LeaseKeeperOptions {
   wanted(): Promise<readonly LeasedUnit[]>;
   /** Told when the store does not answer; what runs goes on meanwhile. */
   storeAway(error: unknown): void;
+  /** Told when work begins anew because one that was replaced fenced it. */
+  fencedByReplaced(unit: string, error: unknown): void;
 }
+
+const FENCES: readonly ErrorCode[] = ['KAFKA_FENCED', 'SNK_FENCED'];
+/** One that was replaced learns of it within a second or two. Who is fenced again so soon is up against
+ * an instance with leases of another store, and both would go on for ever. */
+const FENCED_AGAIN_MS = 60_000;
 
 interface Running {
   readonly version: string;
@@ -75,10 +85,31 @@ export class LeaseKeeper {
   private start(unit: LeasedUnit): void {
     const abort = new AbortController();
     const held = () => this.untilHeld(unit.unit, abort.signal);
-    const done = unit.run(abort.signal, held).catch((error: unknown) => {
+    const done = this.work(unit, abort.signal, held).catch((error: unknown) => {
       this.failure ??= { error };
     });
     this.running.set(unit.unit, { version: unit.version, abort, done });
+  }
+
+  /** One that slept and wakes up may get one thing done before it learns that it was replaced. It has
+   * fenced its successor then, which would end, and nobody would be left. */
+  private async work(unit: LeasedUnit, signal: AbortSignal, held: Held): Promise<void> {
+    for (let fencedAt = -Infinity; ; fencedAt = Date.now()) {
+      try {
+        await unit.run(signal, held);
+        return;
+      } catch (error) {
+        const isFence = FENCES.includes(toPipelineError(error).code);
+        const isFirst = Date.now() - fencedAt > FENCED_AGAIN_MS;
+        if (!isFence || !isFirst || signal.aborted || !(await this.holds(unit.unit))) throw error;
+        this.options.fencedByReplaced(unit.unit, error);
+      }
+    }
+  }
+
+  private async holds(unit: string): Promise<boolean> {
+    const { store, owner, ttlMs } = this.options;
+    return store.acquireLease(unit, owner, ttlMs).catch(() => false);
   }
 
   /** Who slept for longer than its lease lasts finds its work interrupted; begun anew, that would be

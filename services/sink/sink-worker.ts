@@ -39,6 +39,11 @@ export function createSinkWorker(options: SinkWorkerOptions): Service {
     pollMs: 1_000,
     wanted: async () => (await store.listWork()).connections.map(unitOf),
     storeAway: (error) => log.warn({ err: error }, 'the store does not answer; delivery goes on'),
+    fencedByReplaced: (unit, error) =>
+      log.warn(
+        { err: error, unit },
+        'fenced by an instance that was replaced; delivery begins anew',
+      ),
   });
   return {
     name: 'sink',

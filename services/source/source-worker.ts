@@ -39,6 +39,11 @@ export function createSourceWorker(options: SourceWorkerOptions): Service {
       return [...sources.map(logTask), ...reads.map(readTask)].map(unitOf);
     },
     storeAway: (error) => log.warn({ err: error }, 'the store does not answer; capture goes on'),
+    fencedByReplaced: (unit, error) =>
+      log.warn(
+        { err: error, unit },
+        'fenced by an instance that was replaced; capture begins anew',
+      ),
   });
   return { name: 'source', run: (signal) => keeper.run(signal) };
 }

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { PipelineError } from '../../../../core/errors/pipeline-error.ts';
 import { LeaseKeeper, type LeasedUnit } from '../../../../core/run/lease-keeper.ts';
 import type { WorkStore } from '../../../../core/store/work.ts';
 
@@ -33,6 +34,8 @@ class Worker {
   readonly log: string[] = [];
   readonly abort = new AbortController();
   wanted = new Map<string, string>();
+  /** Ends the work that was started last as a fence would. */
+  fence = (): void => undefined;
   /** Begins the work that was started last anew, as after an interruption. */
   again = (): Promise<void> => Promise.resolve();
   readonly done: Promise<void>;
@@ -47,6 +50,7 @@ class Worker {
       wanted: () =>
         Promise.resolve([...this.wanted].map(([unit, version]) => this.unit(unit, version))),
       storeAway: () => this.log.push('store away'),
+      fencedByReplaced: (unit) => this.log.push(`fenced ${unit}`),
     });
     this.done = keeper.run(this.abort.signal);
   }
@@ -61,6 +65,7 @@ class Worker {
             await held();
             this.log.push(signal.aborted ? `gave ${unit} up` : `again ${unit}`);
           };
+          this.fence = () => reject(new PipelineError('SNK_FENCED', 'moved on by another'));
           this.log.push(`start ${unit} ${version}`);
           if (version === 'fenced') reject(new Error('fenced'));
           signal.addEventListener('abort', () => {
@@ -114,6 +119,37 @@ describe('LeaseKeeper', () => {
     await second.saw('start unit v1');
     await first.saw('end unit v1');
     await Promise.all([first.end(), second.end()]);
+  });
+
+  it('goes on when one that was replaced has fenced it, once', async () => {
+    const worker = new Worker(new Leases(), 'a', { unit: 'v1' });
+    await worker.saw('start unit v1');
+    worker.fence();
+    await expect.poll(() => worker.log).toEqual(['start unit v1', 'fenced unit', 'start unit v1']);
+    worker.fence();
+    await expect(worker.done).rejects.toMatchObject({ code: 'SNK_FENCED' });
+  });
+
+  it('ends when it is fenced without its lease, or nobody can say', async () => {
+    for (const lose of [
+      (leases: Leases) => {
+        leases.now = 2_000;
+        return leases.store.acquireLease('unit', 'b', 1_000);
+      },
+      async (leases: Leases) => {
+        leases.away = true;
+      },
+    ]) {
+      const leases = new Leases();
+      const worker = new Worker(leases, 'a', { unit: 'v1' });
+      await worker.saw('start unit v1');
+      // Before the keeper asks again.
+      const lost = lose(leases);
+      worker.fence();
+      await lost;
+      await expect(worker.done).rejects.toMatchObject({ code: 'SNK_FENCED' });
+      expect(worker.log).not.toContain('fenced unit');
+    }
   });
 
   it('begins work anew only while its lease is held, or nobody can say', async () => {
