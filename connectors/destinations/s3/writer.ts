@@ -162,7 +162,9 @@ export class S3Writer implements DestinationWriter {
       for (const partition of this.partitions.values()) partition.discard();
       this.partitions.clear();
       await this.context.encoder.close();
-      await rm(this.context.spoolFolder, { recursive: true, force: true });
+      // What is under way may make one more file while the folder is being emptied.
+      const patience = { maxRetries: 5, retryDelay: 50 };
+      await rm(this.context.spoolFolder, { recursive: true, force: true, ...patience });
       this.context.store.close();
     }
   }
