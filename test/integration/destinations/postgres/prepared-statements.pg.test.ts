@@ -60,12 +60,12 @@ describe('statements that come with every batch', () => {
   it('are as many as a session may keep, the others come whole', async () => {
     const client = await session();
     await prepareOn(client);
-    const many = Array.from({ length: 150 }, (_, i) => ({ text: `SELECT ${i}`, isRepeated: true }));
+    const many = Array.from({ length: 600 }, (_, i) => ({ text: `SELECT ${i}`, isRepeated: true }));
     for (let i = 0; i < 2; i++) {
       const results = await exchange(client, many);
       expect(results.map(({ rows }) => Number(rows[0]?.[0]))).toEqual(many.map((_, n) => n));
     }
-    expect(await kept(client)).toHaveLength(100);
+    expect(await kept(client)).toHaveLength(500);
     await client.end();
   });
 
