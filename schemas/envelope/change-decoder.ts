@@ -63,26 +63,18 @@ function layoutOf(row: AvroRecord, keeps: Keeps = () => true): RowLayout {
   };
 }
 
-/** What a field of the source block is read into. Numbers: a property named at run time is found by its
- * name, five times per record. */
-const PASSED_OVER = 0;
-const SNAPSHOT = 1;
-const TS_US = 2;
-const TX_ID = 3;
-const LSN = 4;
-const SEQ = 5;
-const EPOCH = 6;
-const SOURCE_SLOT: Record<string, number> = {
-  snapshot: SNAPSHOT,
-  ts_us: TS_US,
-  txId: TX_ID,
-  lsn: LSN,
-  seq: SEQ,
-  epoch: EPOCH,
+type SourceSlot = 'skip' | 'snapshot' | 'tsUs' | 'txId' | 'lsn' | 'seq' | 'epoch';
+const SOURCE_SLOT: Record<string, SourceSlot> = {
+  snapshot: 'snapshot',
+  ts_us: 'tsUs',
+  txId: 'txId',
+  lsn: 'lsn',
+  seq: 'seq',
+  epoch: 'epoch',
 };
 
 interface SourceStep {
-  readonly slot: number;
+  readonly slot: SourceSlot;
   readonly width: number;
   readonly nullable: boolean;
 }
@@ -121,7 +113,7 @@ function sourceStep(field: AvroField): SourceStep {
   const type = (nullable ? (field.type as AvroSchema[])[1] : field.type) as
     AvroPrimitive | { type: AvroPrimitive };
   return {
-    slot: SOURCE_SLOT[field.name] ?? PASSED_OVER,
+    slot: SOURCE_SLOT[field.name] ?? 'skip',
     width: WIDTH_OF[typeof type === 'string' ? type : type.type],
     nullable,
   };
@@ -221,32 +213,21 @@ export class ChangeCursor {
     for (const step of schema.sourceSteps) {
       if (step.nullable && !scan.branch()) continue;
       scan.skip(step.width);
-      if (step.slot !== PASSED_OVER) this.readFact(step.slot, scan.bytes, scan.start);
-    }
-  }
-
-  private readFact(slot: number, bytes: Buffer, start: number): void {
-    switch (slot) {
-      case SNAPSHOT:
-        this.snapshot = bytes[start] !== 0x66; // "false"
-        this.last = bytes[start] === 0x6c; // "last"
-        return;
-      case LSN:
-        readLongHalves(bytes, start);
-        this.lsnHigh = longHigh;
-        this.lsnLow = longLow;
-        return;
-      case TS_US:
-        this.tsUs = readLong(bytes, start);
-        return;
-      case TX_ID:
-        this.txId = readLong(bytes, start);
-        return;
-      case SEQ:
-        this.seq = readLong(bytes, start);
-        return;
-      case EPOCH:
-        this.epoch = readLong(bytes, start);
+      switch (step.slot) {
+        case 'skip':
+          break;
+        case 'snapshot':
+          this.snapshot = scan.bytes[scan.start] !== 0x66; // "false"
+          this.last = scan.bytes[scan.start] === 0x6c; // "last"
+          break;
+        case 'lsn':
+          readLongHalves(scan.bytes, scan.start);
+          this.lsnHigh = longHigh;
+          this.lsnLow = longLow;
+          break;
+        default:
+          this[step.slot] = readLong(scan.bytes, scan.start);
+      }
     }
   }
 
