@@ -59,13 +59,13 @@ function outages(faults: readonly InjectedFault[]): Outage[] {
   const found: Outage[] = [];
   for (const fault of faults.toSorted((a, b) => a.beganAt - b.beganAt)) {
     const before = last.get(fault.component);
-    const isOther = before === undefined || fault.beganAt - before.endedAt >= ALARM_AFTER_MS;
-    const outage = isOther
-      ? fault
-      : { ...before, endedAt: Math.max(before.endedAt, fault.endedAt) };
-    if (!isOther) found.splice(found.indexOf(before), 1);
-    found.push(outage);
+    if (before !== undefined && fault.beganAt - before.endedAt < ALARM_AFTER_MS) {
+      before.endedAt = Math.max(before.endedAt, fault.endedAt);
+      continue;
+    }
+    const outage = { ...fault };
     last.set(fault.component, outage);
+    found.push(outage);
   }
   return found;
 }

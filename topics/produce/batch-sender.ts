@@ -32,7 +32,8 @@ const MAX_IN_FLIGHT = 4;
 const CONCURRENT_RETRY_MS = 3;
 const CONCURRENT_PATIENCE_MS = 30_000;
 
-/** Of many topics at once: one question per topic takes a new writer 15 s for 500 of them. */
+/** Of many topics at once: a question takes some milliseconds, and a new writer may have hundreds of
+ * topics. */
 export type MaxMessageBytes = (topics: readonly string[]) => Promise<ReadonlyMap<string, number>>;
 
 export interface BatchSenderOptions {
