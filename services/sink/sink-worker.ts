@@ -1,7 +1,3 @@
-import { mkdir, readdir, rm } from 'node:fs/promises';
-import { hostname } from 'node:os';
-import { join } from 'node:path';
-import { isProcessAlive } from '../../core/run/process-alive.ts';
 import type { Logger } from '../../core/observe/logger.ts';
 import { LeaseKeeper, type Held, type LeasedUnit } from '../../core/run/lease-keeper.ts';
 import type { MemoryBudget } from '../../core/run/memory-budget.ts';
@@ -10,6 +6,7 @@ import type { Service } from '../../core/run/service.ts';
 import type { ConnectionWork, WorkStore } from '../../core/store/work.ts';
 import { connectors } from '../../connectors/registry.ts';
 import type { KafkaClient } from '../../topics/kafka-client.ts';
+import { Scratch } from './scratch.ts';
 import { SinkRunner } from './sink-runner.ts';
 
 export interface SinkWorkerOptions {
@@ -27,10 +24,11 @@ export interface SinkWorkerOptions {
 /** The sink role: delivers every active connection, as far as it holds leases. */
 export function createSinkWorker(options: SinkWorkerOptions): Service {
   const { store, log } = options;
+  const scratch = new Scratch(options.home);
   const unitOf = (work: ConnectionWork): LeasedUnit => ({
     unit: `connection:${work.connectionId}`,
     version: work.version,
-    run: (signal, held) => deliverConnection(work, options, signal, held),
+    run: (signal, held) => deliverConnection(work, { ...options, scratch }, signal, held),
   });
   const keeper = new LeaseKeeper({
     store,
@@ -48,29 +46,31 @@ export function createSinkWorker(options: SinkWorkerOptions): Service {
   return {
     name: 'sink',
     run: async (signal) => {
-      await clearScratchOfTheDead(options.home);
-      await keeper.run(signal);
+      await scratch.clearOfTheDead();
+      try {
+        await keeper.run(signal);
+      } finally {
+        await scratch.clearOwn();
+      }
     },
   };
 }
 
 async function deliverConnection(
   work: ConnectionWork,
-  options: SinkWorkerOptions,
+  options: SinkWorkerOptions & { readonly scratch: Scratch },
   signal: AbortSignal,
   held: Held,
 ): Promise<void> {
   const unit = `connection:${work.connectionId}`;
-  // Of this process alone: one that was stopped and wakes up clears away what it thinks is its own
-  // while its successor is writing (torture seed 2).
-  const scratchFolder = join(options.home, 'scratch', options.owner, work.connectionId);
-  await mkdir(scratchFolder, { recursive: true });
+  // Whose connection is taken over may have died after our start.
+  await options.scratch.clearOfTheDead();
   const runner = new SinkRunner({
     work,
     connector: await connectors.destinations.load(work.connector),
     kafka: options.kafka,
     topicPrefix: options.topicPrefix,
-    scratchFolder,
+    scratchFolder: await options.scratch.folderOf(work.connectionId),
     memory: options.memory,
     log: options.log,
   });
@@ -98,16 +98,5 @@ async function deliverConnection(
     await runner.run(signal, held);
   } finally {
     await reports.stop();
-  }
-}
-
-/** Scratch files of processes on this machine that ended without clearing up. Their folders are named
- * for the owner of their leases, which ends in process id and a random part. */
-async function clearScratchOfTheDead(home: string): Promise<void> {
-  const folder = join(home, 'scratch');
-  for (const owner of await readdir(folder).catch(() => [])) {
-    const [, host, pid] = /^(.*)-(\d+)-[0-9a-f]{8}$/.exec(owner) ?? [];
-    if (host !== hostname() || isProcessAlive(Number(pid))) continue;
-    await rm(join(folder, owner), { recursive: true, force: true });
   }
 }

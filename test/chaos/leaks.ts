@@ -1,6 +1,7 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ListMultipartUploadsCommand } from '@aws-sdk/client-s3';
+import { isSameProcessAlive } from '../../core/run/process-alive.ts';
 import type { LocalServer } from '../../deploy/local/local-server.ts';
 import { BUCKET, objectStore, query, type Rig } from '../support/rig.ts';
 import type { TorturedSource } from './tortured-source.ts';
@@ -43,12 +44,5 @@ async function openUploads(minio: LocalServer): Promise<string[]> {
 /** Folders are named for their process, which a later start clears away when it has ended. */
 async function scratchOfTheDead(folder: string): Promise<string[]> {
   const owners = await readdir(folder).catch(() => []);
-  return owners.filter((owner) => {
-    const pid = Number(/-(\d+)-[0-9a-f]{8}$/.exec(owner)?.[1]);
-    try {
-      return !process.kill(pid, 0);
-    } catch {
-      return true;
-    }
-  });
+  return owners.filter((owner) => !isSameProcessAlive(owner.slice(owner.lastIndexOf('.') + 1)));
 }

@@ -14,7 +14,7 @@ import {
 } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
-import { isProcessAlive } from '../../../core/run/process-alive.ts';
+import { isSameProcessAlive, OWN_PROCESS } from '../../../core/run/process-alive.ts';
 import { PipelineError } from '../../../core/errors/pipeline-error.ts';
 import { folderError } from './errors.ts';
 import type { ObjectStore, StoredObject } from './object-store.ts';
@@ -202,13 +202,13 @@ const HOST = digest(hostname(), 8);
 
 /** The object's name, this machine and this process. */
 function partName(key: string): string {
-  return `${digest(key, 16)}.${HOST}.${process.pid}.`;
+  return `${digest(key, 16)}.${HOST}.${OWN_PROCESS}.`;
 }
 
 /** A part of a process of this machine that has ended, or of any machine that is an hour old. */
 async function isLeftOver(file: string, path: string): Promise<boolean> {
-  const [, host, pid] = file.split('.');
-  if (host === HOST && !isProcessAlive(Number(pid))) return true;
+  const [, host, owner = ''] = file.split('.');
+  if (host === HOST && !isSameProcessAlive(owner)) return true;
   const found = await orNull(stat(path));
   return found !== null && Date.now() - found.mtimeMs > STALE_MS;
 }
