@@ -50,6 +50,12 @@ interface StreamState extends StreamDelivery {
   due: number;
 }
 
+/** A partition that is being delivered. */
+interface Delivered {
+  readonly target: PartitionTarget;
+  readonly gate: SchemaGate;
+}
+
 /**
  * One attempt at delivering a connection: opens each stream where the destination says it stands,
  * reads its topic's partitions and feeds the writer's lanes. A stream that cannot go on is stopped
@@ -59,7 +65,7 @@ export class Delivery {
   private readonly options: DeliveryOptions;
   private readonly lanes: readonly Lane[];
   private readonly streams: StreamState[];
-  private readonly targets = new Map<string, PartitionTarget>();
+  private readonly targets = new Map<string, Delivered>();
   private readonly trouble: TroubleWatch;
   private failure: PipelineError | undefined;
 
@@ -119,8 +125,9 @@ export class Delivery {
   }
 
   private async route(batch: FetchedBatch): Promise<void> {
-    const target = this.targets.get(partitionKey(batch));
-    if (target === undefined) return;
+    const delivered = this.targets.get(partitionKey(batch));
+    if (delivered === undefined) return;
+    const { target, gate } = delivered;
     if (batch.error !== undefined) {
       this.stopStream(streamLabel(target.stream.stream), batch.error);
       return;
@@ -129,7 +136,6 @@ export class Delivery {
     if (batch.nextOffset === batch.firstOffset) return;
     const lane = this.lanes[laneOf(target, this.lanes.length)] as Lane;
     const { firstOffset, nextOffset, records } = batch;
-    const gate = this.gateOf(target);
     const admitted = await gate.admits(records);
     if (admitted === records.count) {
       lane.push({ target, firstOffset, nextOffset, records });
@@ -151,12 +157,6 @@ export class Delivery {
     this.options.status.streamStopped(label, error);
     this.options.reader.unassign(topic, partition);
     this.targets.delete(partitionKey(target));
-  }
-
-  private gateOf({ stream }: PartitionTarget): SchemaGate {
-    const label = streamLabel(stream.stream);
-    const found = this.streams.find((each) => streamLabel(each.stream.stream) === label);
-    return (found as StreamState).gate;
   }
 
   private async openDue(): Promise<void> {
@@ -201,7 +201,7 @@ export class Delivery {
     await this.options.writer.opened?.(state.topic);
     // All at once: a replay is over when it is in every partition.
     for (const [target, next] of opened) {
-      this.targets.set(partitionKey(target), target);
+      this.targets.set(partitionKey(target), { target, gate: state.gate });
       this.options.status.opened(target, next);
     }
     state.open = true;
@@ -234,7 +234,7 @@ export class Delivery {
     this.options.log.error({ err: error, stream: label }, 'stream stopped');
     this.options.status.streamStopped(label, error);
     for (const lane of this.lanes) lane.drop(label);
-    for (const [key, target] of this.targets) {
+    for (const [key, { target }] of this.targets) {
       if (streamLabel(target.stream.stream) !== label) continue;
       this.options.reader.unassign(target.topic, target.partition);
       this.targets.delete(key);

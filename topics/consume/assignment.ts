@@ -1,6 +1,7 @@
 import { PipelineError } from '../../core/errors/pipeline-error.ts';
 import type { RecordView } from '../../schemas/envelope/record-view.ts';
 import type { FetchedPartition } from './fetch-request.ts';
+import { partitionName } from './fetch-session.ts';
 
 /** What one fetch brought of one partition. */
 export interface FetchedBatch {
@@ -27,6 +28,8 @@ export class Assignment {
   readonly partition: number;
   /** The incarnation of the topic that was there when the partition was assigned. */
   readonly topicId: string;
+  /** In requests and answers: `partitionName`. */
+  readonly name: string;
   /** Offset of the next fetch. */
   position: number;
   paused = false;
@@ -46,6 +49,7 @@ export class Assignment {
     this.topic = topic;
     this.partition = partition;
     this.topicId = topicId;
+    this.name = partitionName(topicId, partition);
     this.position = position;
   }
 

@@ -5,6 +5,7 @@ import { EARLIEST, LATEST } from '../wire/cluster-requests.ts';
 import type { KafkaCluster } from '../wire/kafka-cluster.ts';
 import { NO_LEADER, outOfRange, type Assignment, type FetchedBatch } from './assignment.ts';
 import { fetchRequest, readFetchAnswer, type FetchedPartition } from './fetch-request.ts';
+import { FetchSession } from './fetch-session.ts';
 import { parseBatches } from './record-batches.ts';
 
 export interface FetcherOptions {
@@ -35,6 +36,7 @@ const SIDE_WAIT_MS = 20;
 
 interface Slot {
   readonly maxWaitMs: number;
+  readonly session: FetchSession;
   connection: BrokerConnection | null;
   busy: boolean;
 }
@@ -53,7 +55,7 @@ export class BrokerFetcher {
   constructor(options: FetcherOptions) {
     this.options = options;
     this.slots = [options.maxWaitMs, Math.min(SIDE_WAIT_MS, options.maxWaitMs)].map(
-      (maxWaitMs) => ({ maxWaitMs, connection: null, busy: false }),
+      (maxWaitMs) => ({ maxWaitMs, session: new FetchSession(), connection: null, busy: false }),
     );
   }
 
@@ -79,6 +81,7 @@ export class BrokerFetcher {
       await this.fetch(slot, assignments);
     } catch (error) {
       slot.connection?.close();
+      slot.session.reset();
       if (!this.closed) this.options.owner.lost(assignments, toPipelineError(error));
     }
     for (const assignment of assignments) assignment.busy = false;
@@ -90,17 +93,17 @@ export class BrokerFetcher {
     const { cluster, nodeId, maxBytes, partitionMaxBytes } = this.options;
     if (slot.connection?.isOpen !== true) slot.connection = await cluster.connect(nodeId);
     if (this.closed) slot.connection.close();
-    const request = fetchRequest(
-      assignments.map((a) => ({ ...a, offset: a.position })),
-      { maxWaitMs: slot.maxWaitMs, maxBytes, partitionMaxBytes },
-    );
+    const { session } = slot;
+    const limits = { maxWaitMs: slot.maxWaitMs, maxBytes, partitionMaxBytes };
+    const request = fetchRequest(session.next(assignments), limits);
     const answer = readFetchAnswer(await slot.connection.request(request));
+    if (!session.accepts(answer)) return;
     if (answer.errorCode !== NONE) throw kafkaError(answer.errorCode, 'fetching');
-    const byPartition = new Map(assignments.map((a) => [`${a.topicId}/${a.partition}`, a]));
     for (const fetched of answer.partitions) {
-      const assignment = byPartition.get(`${fetched.topicId}/${fetched.partition}`);
+      const assignment = session.assignmentOf(fetched.topicId, fetched.partition);
       if (assignment !== undefined && !assignment.stopped) await this.take(assignment, fetched);
     }
+    session.answered();
   }
 
   private async take(assignment: Assignment, fetched: FetchedPartition): Promise<void> {

@@ -12,8 +12,19 @@ const READ_COMMITTED = 1;
 export interface FetchTarget {
   readonly topicId: string;
   readonly partition: number;
-  readonly offset: number;
+  /** Offset to read from. */
+  readonly position: number;
   readonly leaderEpoch: number;
+}
+
+/** What a request says of its session with the broker (fetch-session.ts). */
+export interface SessionStep {
+  readonly id: number;
+  /** 0 asks for a session, -1 for none. */
+  readonly epoch: number;
+  /** Partitions that are new, or to be read from elsewhere. */
+  readonly changed: readonly FetchTarget[];
+  readonly forgotten: readonly FetchTarget[];
 }
 
 export interface FetchLimits {
@@ -22,23 +33,28 @@ export interface FetchLimits {
   readonly partitionMaxBytes: number;
 }
 
-/** A full request outside of any fetch session. Partitions earlier in the list are served first. */
-export function fetchRequest(targets: readonly FetchTarget[], limits: FetchLimits): WireRequest {
-  const body = flexibleBody(64 + targets.length * 64)
+/** Of partitions that are named for the first time, earlier ones are served first. */
+export function fetchRequest(step: SessionStep, limits: FetchLimits): WireRequest {
+  const { id, epoch, changed, forgotten } = step;
+  const body = flexibleBody(64 + (changed.length + forgotten.length) * 64)
     .int32(-1)
     .int32(limits.maxWaitMs)
     .int32(1)
     .int32(limits.maxBytes)
     .int8(READ_COMMITTED)
-    .int32(0)
-    .int32(-1)
-    .arrayLength(targets.length);
-  for (const { topicId, partition, offset, leaderEpoch } of targets) {
+    .int32(id)
+    .int32(epoch)
+    .arrayLength(changed.length);
+  for (const { topicId, partition, position, leaderEpoch } of changed) {
     body.raw(Buffer.from(topicId, 'hex')).arrayLength(1);
-    body.int32(partition).int32(leaderEpoch).int64(offset).int32(-1).int64(-1);
+    body.int32(partition).int32(leaderEpoch).int64(position).int32(-1).int64(-1);
     body.int32(limits.partitionMaxBytes).noTags().noTags();
   }
-  body.arrayLength(0).compactString('').noTags();
+  body.arrayLength(forgotten.length);
+  for (const { topicId, partition } of forgotten) {
+    body.raw(Buffer.from(topicId, 'hex')).arrayLength(1).int32(partition).noTags();
+  }
+  body.compactString('').noTags();
   const timeoutMs = limits.maxWaitMs + ANSWER_TIMEOUT_MS;
   return { apiKey: FETCH, apiVersion: 13, body: [body.view()], timeoutMs };
 }
@@ -65,6 +81,8 @@ export interface FetchedPartition {
 
 export interface FetchAnswer {
   readonly errorCode: number;
+  /** 0 where the broker has made no session. */
+  readonly sessionId: number;
   readonly partitions: readonly FetchedPartition[];
 }
 
@@ -73,14 +91,14 @@ export function readFetchAnswer(answer: Buffer): FetchAnswer {
   reader.tags();
   reader.int32();
   const errorCode = reader.int16();
-  reader.int32();
+  const sessionId = reader.int32();
   const partitions: FetchedPartition[] = [];
   reader.array(() => {
     const topicId = reader.uuid();
     reader.array(() => partitions.push(readPartition(reader, topicId)));
     reader.tags();
   });
-  return { errorCode, partitions };
+  return { errorCode, sessionId, partitions };
 }
 
 function readPartition(reader: ByteReader, topicId: string): FetchedPartition {

@@ -58,6 +58,10 @@ export class PartitionWriter implements Partition {
   });
   private widening: Promise<boolean> | null = null;
   private closed = false;
+  /** Of the age at which a range becomes files, what the open one waits for. Streams that begin together
+   * would all upload in the same second for ever: 1,000 partitions took the other destination's time
+   * for two. */
+  private share = 1 - Math.random() / 2;
 
   constructor(target: PartitionTarget, context: WriterContext) {
     this.target = target;
@@ -246,6 +250,7 @@ export class PartitionWriter implements Partition {
     this.first = next;
     this.rows = 0;
     this.spool = null;
+    this.share = 1;
     this.found = null;
     if (found !== null) this.known.clear();
     this.age.clear();
@@ -266,7 +271,7 @@ export class PartitionWriter implements Partition {
 
   private waitMs(): number | null {
     if (this.next === this.first || this.closed || this.delivery.hidden !== null) return null;
-    return this.context.settings.rotateMs;
+    return this.context.settings.rotateMs * this.share;
   }
 
   async flush(): Promise<void> {

@@ -130,6 +130,12 @@ export class S3Writer implements DestinationWriter {
 
   /** Many partitions with a little each add up: the largest become files until all fits again. */
   private async relieve(): Promise<void> {
+    const { heldBytes } = this.context.encoder;
+    // The sum of all, which is known: adding up hundreds after each write would take longer than writing.
+    if (!this.buffers.isFull(heldBytes)) {
+      this.buffers.hold(heldBytes);
+      return;
+    }
     for (;;) {
       let sum = 0;
       let largest: Partition | null = null;

@@ -17,6 +17,7 @@ const LOOK_MS = 50;
 const HEADER_BYTES = 61;
 const CONTROL = 0x20;
 const APPEND_TIME = 0x08;
+const NO_SESSION = -1;
 const LIMITS = { maxWaitMs: 100, maxBytes: 16_777_216, partitionMaxBytes: 16_777_216 };
 
 /**
@@ -79,7 +80,9 @@ class TopicCount implements Census {
       try {
         for (let more = true; more;) {
           const offset = this.positions.get(partition) ?? 0;
-          const request = fetchRequest([{ topicId, partition, offset, leaderEpoch }], LIMITS);
+          const target = { topicId, partition, position: offset, leaderEpoch };
+          const step = { id: 0, epoch: NO_SESSION, changed: [target], forgotten: [] };
+          const request = fetchRequest(step, LIMITS);
           const [fetched] = readFetchAnswer(await connection.request(request)).partitions;
           if (fetched === undefined || fetched.errorCode !== 0 || fetched.aborted.length > 0) {
             throw new Error(`${this.topic} cannot be counted: ${JSON.stringify(fetched)}`);

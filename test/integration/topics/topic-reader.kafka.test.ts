@@ -196,3 +196,105 @@ test('offsets by time', async () => {
   expect((await admin.offsetsForTime(topic, between)).get(0)).toBe(2);
   expect((await admin.offsetsForTime(topic, Date.now() + 60_000)).get(0)).toBe(4);
 });
+
+/** The cluster, and the size of each fetch request that is sent. */
+function measured(whole: KafkaCluster): { cluster: KafkaCluster; sizes: number[] } {
+  const sizes: number[] = [];
+  const connect = async (nodeId: number) => {
+    const connection = await whole.connect(nodeId);
+    const request = connection.request.bind(connection);
+    connection.request = (wire) => {
+      sizes.push(wire.body.reduce((sum, part) => sum + part.length, 0));
+      return request(wire);
+    };
+    return connection;
+  };
+  return { cluster: Object.create(whole, { connect: { value: connect } }) as KafkaCluster, sizes };
+}
+
+test('of many quiet partitions requests name only what has changed', async () => {
+  const topic = await newTopic('quiet', 200);
+  const { cluster: watched, sizes } = measured(cluster);
+  const reader = new TopicReader({ cluster: watched, maxWaitMs: 100 });
+  for (let partition = 0; partition < 200; partition++) {
+    await reader.assign({ topic, partition, offset: 'beginning' });
+  }
+  const seen = new Map<number, string[]>();
+  const writeAndRead = async (partition: number, value: string): Promise<void> => {
+    await write(topic, value, partition);
+    const { records } = await until(
+      reader,
+      (b) => b.partition === partition && b.records.count > 0,
+    );
+    seen.set(partition, [
+      ...(seen.get(partition) ?? []),
+      ...recordsOf(records).map((record) => String(record.value)),
+    ]);
+  };
+  await writeAndRead(0, 'first');
+  // The poll that was under way at the last assignment is over by then.
+  await reader.next();
+  await writeAndRead(0, 'second');
+  sizes.length = 0;
+  for (const partition of [199, 0, 77, 199]) await writeAndRead(partition, `${partition}`);
+  expect(Math.max(...sizes)).toBeLessThan(500);
+  expect([...seen]).toEqual([
+    [0, ['first', 'second', '0']],
+    [199, ['199', '199']],
+    [77, ['77']],
+  ]);
+  await reader.close();
+});
+
+test.each(['0', '8'])(
+  'a broker with room for %s sessions serves a dozen readers',
+  async (slots) => {
+    // Eight are one in each of its shards; a session that is needed makes the one before go at once.
+    await using small = await kafkaContext({
+      settings: {
+        'max.incremental.fetch.session.cache.slots': slots,
+        'min.incremental.fetch.session.eviction.ms': '0',
+      },
+    });
+    const other = new KafkaCluster({ brokers: [small.url] });
+    const ofOther = new TopicAdmin({ cluster: other });
+    await ofOther.ensure([{ topic: 'shared', partitions: 3, configs: {} }]);
+    const sender = new TransactionWriter({ cluster: other, transactionalId: 'sessions' });
+    await sender.open({ timeoutMs: 60_000 });
+    const readers = Array.from(
+      { length: 12 },
+      () => new TopicReader({ cluster: other, maxWaitMs: 50 }),
+    );
+    for (const reader of readers) {
+      for (let partition = 0; partition < 3; partition++) {
+        await reader.assign({ topic: 'shared', partition, offset: 'beginning' });
+      }
+    }
+    const written: string[] = [];
+    const read = readers.map(async (reader) => {
+      const values: (string | null)[] = [];
+      while (values.length < 60) {
+        for (const { records } of await reader.next()) {
+          values.push(...recordsOf(records).map(({ value }) => value));
+        }
+      }
+      return values;
+    });
+    for (let i = 0; i < 60; i++) {
+      written.push(`${i}`);
+      const arena = arenaOf([['k', `${i}`]]);
+      await sender.commit([{ topic: 'shared', partition: i % 3, arena }]);
+    }
+    for (const values of await Promise.all(read)) {
+      expect(values.toSorted()).toEqual(written.toSorted());
+      for (let partition = 0; partition < 3; partition++) {
+        const own = values.filter((value) => Number(value) % 3 === partition);
+        expect(own).toEqual(written.filter((value) => Number(value) % 3 === partition));
+      }
+    }
+    await Promise.all(readers.map((reader) => reader.close()));
+    await sender.close();
+    await ofOther.close();
+    other.close();
+  },
+);
