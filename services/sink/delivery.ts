@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { failpoint } from '../../core/run/failpoints.ts';
 import type { BufferAccount } from '../../core/run/memory-budget.ts';
-import { toPipelineError, type PipelineError } from '../../core/errors/pipeline-error.ts';
+import { PipelineError, toPipelineError } from '../../core/errors/pipeline-error.ts';
 import type { Logger } from '../../core/observe/logger.ts';
 import type {
   DestinationStream,
@@ -11,7 +11,7 @@ import type {
 } from '../../connectors/spi/destination.ts';
 import type { StreamReplayWork } from '../../core/store/work.ts';
 import { streamLabel } from '../../schemas/catalog/stream-id.ts';
-import type { TopicAdmin } from '../../topics/admin/topic-admin.ts';
+import type { TopicAdmin, TopicDescription } from '../../topics/admin/topic-admin.ts';
 import { partOf } from '../../schemas/envelope/record-view.ts';
 import type { FetchedBatch, TopicReader } from '../../topics/consume/topic-reader.ts';
 import { partitionKey, type DeliveryStatus } from './delivery-status.ts';
@@ -49,6 +49,9 @@ interface StreamState extends StreamDelivery {
   /** When to try to open it, epoch milliseconds; Infinity while it is open. */
   due: number;
 }
+
+/** A stream, and its topic or why nobody can tell of it. */
+type Found = [StreamState, TopicDescription | PipelineError];
 
 /** A partition that is being delivered. */
 interface Delivered {
@@ -161,25 +164,42 @@ export class Delivery {
 
   private async openDue(): Promise<void> {
     const now = Date.now();
-    for (const state of this.streams) {
-      if (state.due > now) continue;
-      try {
-        await this.open(state);
-      } catch (thrown) {
-        const error = toPipelineError(thrown);
-        const { reaction } = error.spec;
-        if (reaction === 'retry' || reaction === 'stop') throw error;
-        this.stopStream(streamLabel(state.stream.stream), error);
+    const due = this.streams.filter((state) => state.due <= now);
+    const topics = await this.options.admin.findAll(due.map(({ topic }) => topic));
+    const found = due.flatMap((state): Found[] => {
+      const topic = topics.get(state.topic);
+      if (topic === undefined) state.due = Date.now() + TOPIC_POLL_MS;
+      return topic === undefined ? [] : [[state, topic]];
+    });
+    await this.openAll(found.values());
+  }
+
+  /** A few at a time: each asks the destination some questions, and hundreds in a row would take
+   * many seconds after every restart. Rejects when none is being opened any more. */
+  private async openAll(found: Iterator<Found>): Promise<void> {
+    let failure: unknown;
+    const opener = async (): Promise<void> => {
+      for (let next = found.next(); !next.done && failure === undefined; next = found.next()) {
+        await this.openOrStop(next.value).catch((error: unknown) => (failure ??= error));
       }
+    };
+    await Promise.all(this.lanes.map(opener));
+    if (failure !== undefined) throw failure;
+  }
+
+  private async openOrStop([state, topic]: Found): Promise<void> {
+    try {
+      if (topic instanceof PipelineError) throw topic;
+      await this.open(state, topic);
+    } catch (thrown) {
+      const error = toPipelineError(thrown);
+      const { reaction } = error.spec;
+      if (reaction === 'retry' || reaction === 'stop') throw error;
+      this.stopStream(streamLabel(state.stream.stream), error);
     }
   }
 
-  private async open(state: StreamState): Promise<void> {
-    const topic = await this.options.admin.find(state.topic);
-    if (topic === null) {
-      state.due = Date.now() + TOPIC_POLL_MS;
-      return;
-    }
+  private async open(state: StreamState, topic: TopicDescription): Promise<void> {
     const replays = await this.replaysOf(state);
     const opened: [PartitionTarget, number][] = [];
     for (const { partition } of topic.partitions) {

@@ -135,12 +135,23 @@ export class TopicAdmin {
 
   /** Null for a topic that does not exist. */
   async find(topic: string): Promise<TopicDescription | null> {
-    try {
-      return (await this.describe([topic]))[0] ?? null;
-    } catch (error) {
-      if (error instanceof PipelineError && error.code === 'KAFKA_TOPIC_GONE') return null;
-      throw error;
+    const found = (await this.findAll([topic])).get(topic) ?? null;
+    if (found instanceof PipelineError) throw found;
+    return found;
+  }
+
+  /** By name, in one question; those that do not exist are left out, and why one cannot be told of. */
+  async findAll(topics: readonly string[]): Promise<Map<string, TopicDescription | PipelineError>> {
+    const found = new Map<string, TopicDescription | PipelineError>();
+    if (topics.length === 0) return found;
+    const metadata = await this.cluster.refresh([...new Set(topics)]);
+    for (const { topic, topicId, partitions, errorCode } of metadata.topics) {
+      if (errorCode === NONE) found.set(topic, { topic, topicId, partitions });
+      else if (errorCode !== UNKNOWN_TOPIC_OR_PARTITION) {
+        found.set(topic, kafkaError(errorCode, `looking for topic ${topic}`, { topic }));
+      }
     }
+    return found;
   }
 
   /** All topics whose names begin so, in alphabetical order. */

@@ -4,22 +4,11 @@ import type { ChangeSchema } from '../../../schemas/envelope/change-decoder.ts';
 import type { FromEncoder, Searched, ToEncoder } from './encoder-messages.ts';
 import type { FileColumn } from './file-columns.ts';
 import type { Joined, JoinSpec } from './file-join.ts';
+import { GatheredRecords } from './gathered-records.ts';
 import type { KeyedContent, KeyedSpoolSpec } from './keyed-spool.ts';
 import type { Merged, MergeSpec } from './key-merge.ts';
+import { newSpool, type Spool } from './spool.ts';
 import type { RecordChunk, SpooledFile, SpoolSpec } from './spool-builder.ts';
-
-/** The writer's end of one range being built. */
-export interface Spool {
-  readonly id: number;
-  /** Bytes on the local disk so far: of Parquet, or of changes that wait for a merge. */
-  encodedBytes: number;
-  /** Bytes that were sent to the thread and not yet taken. */
-  sentBytes: number;
-  /** Bytes that the thread holds until their row group is full. */
-  pendingBytes: number;
-  files: number;
-  failure: PipelineError | null;
-}
 
 /** Without a limit the garbage of row groups is let grow to several hundred megabytes before it is
  * collected; half of this is what the largest row group needs. */
@@ -57,33 +46,27 @@ export class Encoder {
   }
 
   open(spec: Omit<SpoolSpec, 'id'>): Spool {
-    const spool = this.newSpool();
+    const spool = this.newSpool(new GatheredRecords());
     this.post({ type: 'open', spec: { ...spec, id: spool.id } });
     return spool;
   }
 
   /** A spool of packed records with their keys (keyed-chunk.ts), to be merged into published files. */
   openKeyed(spec: Omit<KeyedSpoolSpec, 'id'>): Spool {
-    const spool = this.newSpool();
+    const spool = this.newSpool(null);
     this.post({ type: 'open-keyed', spec: { ...spec, id: spool.id } });
     return spool;
   }
 
-  private newSpool(): Spool {
-    const spool: Spool = {
-      id: this.nextId++,
-      encodedBytes: 0,
-      sentBytes: 0,
-      pendingBytes: 0,
-      files: 0,
-      failure: null,
-    };
+  private newSpool(gathered: GatheredRecords | null): Spool {
+    const spool = newSpool(this.nextId++, gathered);
     this.spools.set(spool.id, spool);
     return spool;
   }
 
   /** Adds columns to a spool. False, and nothing changes, when a row group of it was written. */
   widen(spool: Spool, columns: readonly FileColumn[]): Promise<boolean> {
+    this.sendGathered(spool);
     return this.question((id) => {
       this.post({ type: 'widen', spool: id, widened: spool.id, columns });
     });
@@ -131,8 +114,24 @@ export class Encoder {
   /** Hands a chunk over; its buffers are transferred and must not be touched any more. */
   append(spool: Spool, chunk: RecordChunk, schemas: Iterable<ChangeSchema>): void {
     this.postSchemas(schemas);
-    this.inFlight += chunk.bytes.byteLength;
     this.holds(spool, spool.sentBytes + chunk.bytes.byteLength, spool.pendingBytes);
+    const { gathered } = spool;
+    if (gathered === null || GatheredRecords.isLarge(chunk)) {
+      this.sendGathered(spool);
+      this.send(spool, chunk);
+      return;
+    }
+    gathered.add(chunk);
+    if (gathered.isFull) this.sendGathered(spool);
+  }
+
+  private sendGathered(spool: Spool): void {
+    const chunk = spool.failure === null ? (spool.gathered?.take() ?? null) : null;
+    if (chunk !== null) this.send(spool, chunk);
+  }
+
+  private send(spool: Spool, chunk: RecordChunk): void {
+    this.inFlight += chunk.bytes.byteLength;
     this.post({ type: 'records', spool: spool.id, chunk }, buffersOf(chunk));
   }
 
@@ -160,6 +159,7 @@ export class Encoder {
 
   /** Finishes the files of a spool. They are the caller's from then on. */
   seal(spool: Spool): Promise<readonly SpooledFile[]> {
+    this.sendGathered(spool);
     return this.ask(spool, { type: 'seal', spool: spool.id });
   }
 

@@ -3,7 +3,7 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PipelineError } from '../../../core/errors/pipeline-error.ts';
 import { fileLayout } from './file-layout.ts';
-import type { Spool } from './encoder.ts';
+import type { Spool } from './spool.ts';
 import type { FileColumn } from './file-columns.ts';
 import type { Generation, GenerationContent, GenerationFile } from './generation-chain.ts';
 import type { Draft, GenerationStore } from './generation-store.ts';

@@ -5,7 +5,7 @@ import { streamLabel } from '../../../schemas/catalog/stream-id.ts';
 import type { ChangeBatch, PartitionTarget, Replay } from '../../spi/destination.ts';
 import { AgeTimer } from './age-timer.ts';
 import { BackgroundWork } from './background-work.ts';
-import type { Spool } from './encoder.ts';
+import type { Spool } from './spool.ts';
 import type { FileColumn } from './file-columns.ts';
 import type { Generation } from './generation-chain.ts';
 import { GenerationMerge, type SealedChanges } from './generation-merge.ts';

@@ -8,7 +8,7 @@ import type { ChangeBatch, PartitionTarget } from '../../spi/destination.ts';
 import { AgeTimer } from './age-timer.ts';
 import { BackgroundWork } from './background-work.ts';
 import type { Claim } from './claim-chain.ts';
-import type { Spool } from './encoder.ts';
+import type { Spool } from './spool.ts';
 import { hasDocuments } from './field-search.ts';
 import { withColumns, type FileColumn } from './file-columns.ts';
 import { FileJoining } from './file-joining.ts';

@@ -9,7 +9,7 @@ import {
 } from '../../../schemas/envelope/change-decoder.ts';
 import { schemaIdAt, type RecordView } from '../../../schemas/envelope/record-view.ts';
 import type { ChangeBatch, PartitionTarget } from '../../spi/destination.ts';
-import type { Spool } from './encoder.ts';
+import type { Spool } from './spool.ts';
 import { fileLayout } from './file-layout.ts';
 import { hasDocuments } from './field-search.ts';
 import { withFields } from './file-columns.ts';
