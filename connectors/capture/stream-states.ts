@@ -116,7 +116,11 @@ export class StreamStates<Mark extends StreamMark> {
     for (const [label, running] of this.streams) {
       const { mark, lane } = running;
       if (mark === undefined) continue;
-      marks[label] = lane.copy === undefined ? mark : { ...mark, copy: lane.copy };
+      // Kept: what is another object is stored again.
+      if (lane.copy !== undefined && mark.copy !== lane.copy) {
+        running.mark = { ...mark, copy: lane.copy };
+      }
+      marks[label] = running.mark as Mark;
     }
     return marks;
   }

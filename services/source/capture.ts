@@ -1,7 +1,7 @@
 import { failpoint, isArmed } from '../../core/run/failpoints.ts';
 import type { SourceBatch, SourceReader } from '../../connectors/spi/source.ts';
 import type { StreamId } from '../../schemas/catalog/stream-id.ts';
-import type { Positions } from '../../topics/positions/positions.ts';
+import type { StoredPosition } from '../../topics/positions/stored-position.ts';
 import type { TopicPart } from '../../topics/produce/batch-sender.ts';
 import type { TransactionRelay } from '../../topics/produce/transaction-relay.ts';
 
@@ -9,13 +9,12 @@ import type { TransactionRelay } from '../../topics/produce/transaction-relay.ts
 export const STREAMING_TRANSACTION_MS = 60_000;
 
 export interface CaptureOptions {
-  readonly sourceId: string;
   readonly reader: SourceReader;
   /** Opened by the caller with STREAMING_TRANSACTION_MS; the fence that came first of all. */
   readonly writer: TransactionRelay;
   /** The same id with another limit: a writer's limit is fixed when it opens. */
   reopen(writer: TransactionRelay, timeoutMs: number): Promise<TransactionRelay>;
-  readonly positions: Positions;
+  readonly position: StoredPosition;
   /** Longest transaction the broker allows; a table's snapshot is one transaction. */
   readonly snapshotTransactionMs: number;
   topicOf(stream: StreamId): string;
@@ -34,7 +33,7 @@ export interface CaptureOptions {
  * forget (invariant 1). Any error leaves the writer's fate unknown; the caller opens all anew.
  */
 export async function capture(options: CaptureOptions): Promise<void> {
-  const { reader, positions, sourceId, watch } = options;
+  const { reader, position, watch } = options;
   let { writer } = options;
   let snapshotting = reader.progress().phase === 'snapshot';
   if (snapshotting) writer = await options.reopen(writer, options.snapshotTransactionMs);
@@ -59,7 +58,7 @@ export async function capture(options: CaptureOptions): Promise<void> {
       reader.acknowledge(batch);
       continue;
     }
-    await commit(writer, parts, positions.part(sourceId, batch.state));
+    await commit(writer, parts, position.part(batch.state));
     await failpoint('source.after_commit');
     reader.acknowledge(batch);
     watch.committed((performance.now() - started) / 1000);

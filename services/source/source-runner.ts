@@ -82,10 +82,11 @@ export class SourceRunner {
     let writer = await this.openWriter(STREAMING_TRANSACTION_MS);
     try {
       const maxTransactionMs = await kafka.admin.maxTransactionMs();
+      const position = await kafka.positions.open<SourceState>(task.id);
       const common = {
         serverName: `${topicPrefix}.${task.owner}`,
         config: task.config,
-        state: await kafka.positions.read<SourceState>(task.id),
+        state: position.state,
         registerSchema: (schema: StreamSchema) => registrar.register(schema),
         maxRecordBytes: DEFAULT_MAX_MESSAGE_BYTES - BATCH_OVERHEAD,
         buffers,
@@ -96,7 +97,6 @@ export class SourceRunner {
       try {
         this.status.reading(reader);
         await capture({
-          sourceId: task.id,
           reader,
           writer,
           reopen: async (old, timeoutMs) => {
@@ -104,7 +104,7 @@ export class SourceRunner {
             writer = await this.openWriter(timeoutMs);
             return writer;
           },
-          positions: kafka.positions,
+          position,
           snapshotTransactionMs: maxTransactionMs,
           topicOf: (stream) => registrar.topicOf(stream),
           watch: this.status,

@@ -160,7 +160,7 @@ async function compareDeduped(
       topic,
       stream: destinationStream(stream),
       compared: there.compared,
-      epoch: (await kafka.positions.read<{ epoch: number }>(work.sourceId))?.epoch ?? 0,
+      epoch: (await kafka.positions.read(work.sourceId))?.epoch ?? 0,
     });
     if (here === null) return null;
     const catchUp = new CatchUp({

@@ -98,7 +98,7 @@ export class Watch {
       );
       const confirmed = rows[0]?.confirmed?.toUpperCase();
       if (confirmed === undefined) return;
-      const state = await kafka.positions.read<{ position: string }>(this.sourceId);
+      const state = await kafka.positions.read(this.sourceId);
       if (state === null) return;
       this.figures.acknowledgementSamples++;
       if (confirmed > state.position) this.figures.acknowledgedTooEarly++;

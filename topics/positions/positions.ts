@@ -1,13 +1,12 @@
 import { PipelineError } from '../../core/errors/pipeline-error.ts';
 import { partitionOf } from '../../schemas/envelope/partition.ts';
-import { RecordArena } from '../../schemas/envelope/record-arena.ts';
 import type { RecordView } from '../../schemas/envelope/record-view.ts';
 import { positionsTopicPlan } from '../admin/topic-defaults.ts';
 import type { TopicAdmin } from '../admin/topic-admin.ts';
 import { TopicReader } from '../consume/topic-reader.ts';
-import type { TopicPart } from '../produce/batch-sender.ts';
 import { EARLIEST, LATEST } from '../wire/cluster-requests.ts';
 import type { KafkaCluster } from '../wire/kafka-cluster.ts';
+import { StoredPosition, type PositionRecords, type PositionState } from './stored-position.ts';
 
 export interface PositionsOptions {
   readonly cluster: KafkaCluster;
@@ -20,7 +19,7 @@ export interface PositionsOptions {
 const PATIENCE_MS = 90_000;
 
 /**
- * The newest position of each source, kept in a compacted topic under the source's id. A position is
+ * The newest position of each source, kept in a compacted topic (stored-position.ts). A position is
  * written in the transaction of the events before it, so the two can never disagree (invariants 1
  * and 2).
  */
@@ -34,56 +33,51 @@ export class Positions {
     this.partitions = positionsTopicPlan(options.topic).partitions;
   }
 
-  /** The record of a position, to be committed with the events that it stands behind. `state` is
-   * plain JSON. */
-  part(sourceId: string, state: object): TopicPart {
-    const arena = new RecordArena(1024);
-    put(arena, sourceId);
-    arena.endKey();
-    put(arena, JSON.stringify(state));
-    arena.endValue();
-    return { topic: this.options.topic, partition: this.partitionFor(sourceId), arena };
-  }
-
-  /** The record that makes a source begin anew. */
-  forgetPart(sourceId: string): TopicPart {
-    const arena = new RecordArena(1024);
-    put(arena, sourceId);
-    arena.endKey();
-    arena.endValue();
-    return { topic: this.options.topic, partition: this.partitionFor(sourceId), arena };
-  }
-
   /**
-   * The last committed position; null for a source that never had one. To be called after the
-   * source's writer was opened: only then is it certain that no older instance adds another. Reads to
+   * The last committed position, and what writes the next ones. To be called after the source's writer
+   * was opened: only then is it certain that no older instance adds another. Reads to
    * the end as it is at the call, and waits for other sources' open transactions in it.
    */
-  async read<State extends object>(sourceId: string): Promise<State | null> {
+  async open<State extends PositionState = PositionState>(
+    sourceId: string,
+  ): Promise<StoredPosition<State>> {
     await this.ensureTopic();
+    const place = { topic: this.options.topic, partition: this.partitionFor(sourceId) };
+    return new StoredPosition<State>(
+      sourceId,
+      place,
+      await this.records(sourceId, place.partition),
+    );
+  }
+
+  /** The last committed position; null for a source that never had one. */
+  async read<State extends PositionState = PositionState>(sourceId: string): Promise<State | null> {
+    return (await this.open<State>(sourceId)).state;
+  }
+
+  private async records(sourceId: string, partition: number): Promise<PositionRecords> {
     const { cluster, topic } = this.options;
-    const partition = this.partitionFor(sourceId);
     const at = async (time: number): Promise<number> =>
       (await cluster.offsets(topic, [{ partition, time }])).get(partition) ?? 0;
     const end = await at(LATEST);
     const reader = new TopicReader({ cluster });
     const deadline = Date.now() + PATIENCE_MS;
     let offset = await at(EARLIEST);
-    let last: string | null = null;
+    const newest = new NewestRecords(sourceId);
     try {
       await reader.assign({ topic, partition, offset });
       while (offset < end) {
         if (Date.now() > deadline) throw undecided(topic, partition);
         for (const batch of await reader.next()) {
           if (batch.error !== undefined) throw batch.error;
-          last = lastValueOf(batch.records, sourceId, last);
+          newest.take(batch.records);
           offset = batch.nextOffset;
         }
       }
     } finally {
       await reader.close();
     }
-    return last === null ? null : (JSON.parse(last) as State);
+    return newest;
   }
 
   private ensureTopic(): Promise<unknown> {
@@ -101,22 +95,30 @@ export class Positions {
   }
 }
 
-function put(arena: RecordArena, text: string): void {
-  const bytes = Buffer.from(text);
-  arena.out.ensure(bytes.length);
-  arena.out.copyRaw(bytes, 0, bytes.length);
-}
+/** Of the records of one source, the last value of each key. */
+class NewestRecords implements PositionRecords {
+  position: string | null = null;
+  readonly streams = new Map<string, string>();
+  private readonly sourceId: string;
 
-/** The value of the source's last record, null for a tombstone; `before` when there is none. */
-function lastValueOf(records: RecordView, sourceId: string, before: string | null): string | null {
-  const { bytes, keyStarts, keyEnds, valueStarts, valueEnds } = records;
-  for (let i = records.count - 1; i >= 0; i--) {
-    if (bytes.toString('utf8', keyStarts[i], keyEnds[i]) !== sourceId) continue;
-    return (valueStarts[i] as number) < 0
-      ? null
-      : bytes.toString('utf8', valueStarts[i], valueEnds[i]);
+  constructor(sourceId: string) {
+    this.sourceId = sourceId;
   }
-  return before;
+
+  take({ bytes, count, keyStarts, keyEnds, valueStarts, valueEnds }: RecordView): void {
+    for (let i = 0; i < count; i++) {
+      const key = bytes.toString('utf8', keyStarts[i], keyEnds[i]);
+      if (!key.startsWith(this.sourceId)) continue;
+      const isGone = (valueStarts[i] as number) < 0;
+      const value = isGone ? null : bytes.toString('utf8', valueStarts[i], valueEnds[i]);
+      if (key.length === this.sourceId.length) this.position = value;
+      else if (key[this.sourceId.length] === '/') {
+        const stream = key.slice(this.sourceId.length + 1);
+        if (value === null) this.streams.delete(stream);
+        else this.streams.set(stream, value);
+      }
+    }
+  }
 }
 
 function undecided(topic: string, partition: number): PipelineError {

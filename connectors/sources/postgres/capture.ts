@@ -7,6 +7,7 @@ import type { CaptureState, Mark } from './capture-state.ts';
 import type { TableFacts } from './catalog.ts';
 import { TypeRegistry } from './column-types.ts';
 import type { CaptureConfig, PostgresSourceConfig } from './config.ts';
+import { Definitions } from './definitions.ts';
 import { sqlStateOf } from './errors.ts';
 import { EventWriter, stopsStreamOnly } from '../../capture/event-writer.ts';
 import type { Outbox } from '../../capture/outbox.ts';
@@ -20,7 +21,6 @@ import { PAUSED_BY_BUFFER, PAUSED_BY_SCHEMA } from './socket-takeover.ts';
 import { StreamWatch } from './stream-watch.ts';
 import { frameLimitFor } from './table-copy.ts';
 import { completeUpdate } from './unchanged-cells.ts';
-import { untilVisible } from './visibility.ts';
 import { WalSession } from './wal-session.ts';
 import { WalStream } from './wal-stream.ts';
 
@@ -59,6 +59,7 @@ export class Capture {
   private readonly parts: CaptureParts;
   private readonly writer: EventWriter;
   private readonly types: TypeRegistry;
+  private readonly definitions: Definitions;
   private readonly frameLimit: number;
   private wal: WalStream | null = null;
   private session: WalSession | null = null;
@@ -76,6 +77,7 @@ export class Capture {
     this.failed = failed;
     this.writer = new EventWriter(parts.outbox, parts.open.maxRecordBytes, parts.state.epoch);
     this.types = new TypeRegistry(parts.sql);
+    this.definitions = new Definitions(parts.sql, parts.state);
     this.frameLimit = frameLimitFor(parts.open.maxRecordBytes);
     this.acked = parts.position ?? 0n;
     this.handed = this.acked;
@@ -263,16 +265,19 @@ export class Capture {
 
   private async compile(relations: readonly Relation[], xid: number): Promise<void> {
     const { state, sql, open } = this.parts;
-    await untilVisible(sql, xid);
+    await this.definitions.see(xid);
     for (const relation of relations) {
       const { lane, message } = relation;
       if (lane === null) continue;
       try {
         const mark = state.mark(lane.label);
+        relation.codec = this.definitions.codecOf(message, mark);
+        if (relation.codec !== null) continue;
         const { registerSchema } = open;
         const followed = await followRelation(message, mark, sql, this.types, registerSchema);
         if (followed.mark !== undefined) state.setMark(lane.label, followed.mark);
         relation.codec = followed.codec;
+        this.definitions.note(message, state.mark(lane.label), followed.codec);
       } catch (error) {
         const failure = toPipelineError(error);
         if (!stopsStreamOnly(failure)) throw failure;

@@ -1,5 +1,4 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { SideSession } from './session.ts';
 
 /**
  * A transaction is sent as soon as it is in the log, which is a moment before others can see it: a
@@ -25,13 +24,4 @@ export async function askedUntil<T>(ask: () => Promise<T | undefined>): Promise<
     if (answer !== undefined) return answer;
     await delay(VISIBLE_AGAIN_MS);
   }
-}
-
-/** Waits until statements see what the transaction did. `xid` is the lower half of its id. */
-export async function untilVisible(sql: SideSession, xid: number): Promise<void> {
-  const text = `SELECT ${isOver(1)} AS visible`;
-  await askedUntil(async () => {
-    const [row] = await sql.prepared('visible', text, [String(xid)]);
-    return row?.['visible'] === 't' ? true : undefined;
-  });
 }

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { KafkaClient } from '../../../topics/kafka-client.ts';
+import type { StoredPosition } from '../../../topics/positions/stored-position.ts';
 import type { TransactionRelay } from '../../../topics/produce/transaction-relay.ts';
 import { kafkaContext, type ServerContext } from '../../support/contexts.ts';
 import { arenaOf, recordsOf } from '../../support/record-arenas.ts';
@@ -28,11 +29,15 @@ async function openWriter(sourceId: string): Promise<TransactionRelay> {
 }
 
 /** Commits one numbered event together with its position. */
-async function commitEvent(writer: TransactionRelay, sourceId: string, n: number): Promise<void> {
+async function commitEvent(
+  writer: TransactionRelay,
+  stored: StoredPosition,
+  n: number,
+): Promise<void> {
   const position = String(n).padStart(8, '0');
   await writer.commit([
     { topic: 'events', partition: 0, arena: arenaOf([['k', String(n)]]) },
-    kafka.positions.part(sourceId, { position, epoch: 1, details: { n } }),
+    stored.part({ position, epoch: 1, details: { n } }),
   ]);
 }
 
@@ -55,8 +60,8 @@ test('killed in the middle of transactions, nothing is lost, doubled or half don
   let restarting: Promise<unknown> = Promise.resolve();
   for (let next = 0; next < wanted;) {
     const writer = await openWriter('one');
-    const state = await kafka.positions.read<{ details: { n: number } }>('one');
-    next = (state?.details.n ?? -1) + 1;
+    const stored = await kafka.positions.open('one');
+    next = Number(stored.state?.details['n'] ?? -1) + 1;
     try {
       while (next < wanted) {
         // Twice the broker dies while a transaction is open, once with only a part of it written.
@@ -66,7 +71,7 @@ test('killed in the middle of transactions, nothing is lost, doubled or half don
           restarting = broker.restart();
         }
         if (next === 40 && reopened === 1) restarting = broker.kill().then(() => broker.restart());
-        await commitEvent(writer, 'one', next);
+        await commitEvent(writer, stored, next);
         next++;
       }
     } catch (error) {
@@ -80,23 +85,4 @@ test('killed in the middle of transactions, nothing is lost, doubled or half don
   await reader.close();
   expect(reopened).toBe(2);
   expect(values).toEqual(Array.from({ length: wanted }, (_, n) => n));
-});
-
-test('positions are each source its own, and only committed ones count', async () => {
-  expect(await kafka.positions.read('unknown')).toBeNull();
-  const two = await openWriter('two');
-  await commitEvent(two, 'two', 1);
-  await commitEvent(two, 'two', 2);
-  await two.append([kafka.positions.part('two', { position: 'never', epoch: 1, details: {} })]);
-  // Opening the same id ends what the older writer left, so that the end is decided.
-  const successor = await openWriter('two');
-  expect(await kafka.positions.read('two')).toEqual({
-    position: '00000002',
-    epoch: 1,
-    details: { n: 2 },
-  });
-  await successor.commit([kafka.positions.forgetPart('two')]);
-  expect(await kafka.positions.read('two')).toBeNull();
-  await two.close();
-  await successor.close();
 });

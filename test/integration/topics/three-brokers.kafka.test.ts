@@ -4,6 +4,7 @@ import { armedFailpoints, armFailpoints } from '../../../core/run/failpoints.ts'
 import type { LocalServer } from '../../../deploy/local/local-server.ts';
 import { TopicReader } from '../../../topics/consume/topic-reader.ts';
 import { KafkaClient } from '../../../topics/kafka-client.ts';
+import type { StoredPosition } from '../../../topics/positions/stored-position.ts';
 import type { TransactionRelay } from '../../../topics/produce/transaction-relay.ts';
 import { KafkaCluster } from '../../../topics/wire/kafka-cluster.ts';
 import { kafkaClusterContext } from '../../support/contexts.ts';
@@ -51,9 +52,9 @@ async function commitAll(run: Run): Promise<{ seen: number[][]; reopened: number
     const writer = kafka.transactionWriter(`test.source.${topic}`);
     try {
       await writer.open({ timeoutMs: 60_000 });
-      const state = await kafka.positions.read<{ details: { n: number } }>(topic);
-      next = (state?.details.n ?? -1) + 1;
-      for (; next < events; next++) await commitOne(writer, run, next);
+      const stored = await kafka.positions.open(topic);
+      next = Number(stored.state?.details['n'] ?? -1) + 1;
+      for (; next < events; next++) await commitOne(writer, stored, run, next);
     } catch (error) {
       expect(error).toMatchObject({ code: expect.stringMatching(/^KAFKA_(REOPEN|UNAVAILABLE)$/) });
     }
@@ -62,7 +63,12 @@ async function commitAll(run: Run): Promise<{ seen: number[][]; reopened: number
   return { seen: await reading, reopened };
 }
 
-async function commitOne(writer: TransactionRelay, run: Run, n: number): Promise<void> {
+async function commitOne(
+  writer: TransactionRelay,
+  stored: StoredPosition,
+  run: Run,
+  n: number,
+): Promise<void> {
   const { topic, partitions } = run;
   await run.before(n);
   const parts = Array.from({ length: partitions }, (_, partition) => ({
@@ -73,10 +79,7 @@ async function commitOne(writer: TransactionRelay, run: Run, n: number): Promise
   await writer.append(parts.slice(1));
   await run.inside(n);
   const position = String(n).padStart(8, '0');
-  await writer.commit([
-    ...parts.slice(0, 1),
-    kafka.positions.part(topic, { position, epoch: 1, details: { n } }),
-  ]);
+  await writer.commit([...parts.slice(0, 1), stored.part({ position, epoch: 1, details: { n } })]);
 }
 
 async function readAll(topic: string, partitions: number, events: number): Promise<number[][]> {

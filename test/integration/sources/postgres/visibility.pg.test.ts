@@ -4,7 +4,7 @@ import { postgresContext, type ServerContext } from '../../../support/contexts.t
 import { freshDatabase, Run, sqlClient } from './capture-harness.ts';
 
 const ASKED = `SELECT pid FROM pg_stat_activity
-  WHERE pid <> pg_backend_pid() AND query LIKE '%pg_visible_in_snapshot%'`;
+  WHERE pid <> pg_backend_pid() AND query LIKE '%pg_current_snapshot%'`;
 
 /** A session that shows the new setting may still commit at once: another process of the server
  * takes it up for all. Commits again until one waits, then lets that one go. */
