@@ -16,7 +16,9 @@ COPY services services
 # TimeoutNegativeWarning: kafkajs computes negative timeouts, which do no harm. The sizes are those of
 # ./headrace: raise the second together with HEADRACE_MEMORY_MB.
 ENV NODE_ENV=production \
-    NODE_OPTIONS="--disable-warning=TimeoutNegativeWarning --max-semi-space-size=4 --max-old-space-size=512" \
+    NODE_OPTIONS="--disable-warning=TimeoutNegativeWarning --max-semi-space-size=2 --max-old-space-size=512" \
+    NODE_COMPILE_CACHE=/data/.compile-cache \
+    MALLOC_ARENA_MAX=1 \
     HEADRACE_HOME=/data \
     HEADRACE_API_HOST=0.0.0.0
 
