@@ -58,9 +58,8 @@ export class PartitionWriter implements Partition {
   });
   private widening: Promise<boolean> | null = null;
   private closed = false;
-  /** Of the age at which a range becomes files, what the open one waits for. Streams that begin together
-   * would all upload in the same second for ever: 1,000 partitions took the other destination's time
-   * for two. */
+  /** Part of the age at which a range becomes files that the open one waits for. The first one's is
+   * drawn: streams that begin together would all upload in the same second of each minute. */
   private share = 1 - Math.random() / 2;
 
   constructor(target: PartitionTarget, context: WriterContext) {
