@@ -177,14 +177,16 @@ export class Delivery {
   /** A few at a time: each asks the destination some questions, and hundreds in a row would take
    * many seconds after every restart. Rejects when none is being opened any more. */
   private async openAll(found: Iterator<Found>): Promise<void> {
-    let failure: unknown;
+    let failure: PipelineError | undefined;
     const opener = async (): Promise<void> => {
       for (let next = found.next(); !next.done && failure === undefined; next = found.next()) {
-        await this.openOrStop(next.value).catch((error: unknown) => (failure ??= error));
+        await this.openOrStop(next.value).catch((error: unknown) => {
+          failure ??= toPipelineError(error);
+        });
       }
     };
     await Promise.all(this.lanes.map(opener));
-    if (failure !== undefined) throw failure;
+    if (failure !== undefined) throw failure as PipelineError;
   }
 
   private async openOrStop([state, topic]: Found): Promise<void> {
