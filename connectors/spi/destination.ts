@@ -124,8 +124,6 @@ export interface Destination {
    * namespace and name alone decide. */
   places?(config: Record<string, unknown>, stream: DestinationStream): readonly string[];
   open(options: DestinationOpenOptions): Promise<DestinationWriter>;
-  /** Bytes of memory that an open writer takes however little it holds, such as a thread's. */
-  readonly writerBytes?: number;
   /** Opens a deduped copy to be compared with its source. */
   readonly openTable?: OpenDestinationTable;
   /** Opens a copy with a row per event to be compared with the topic. */

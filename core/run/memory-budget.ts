@@ -14,7 +14,6 @@ export class MemoryBudget {
   readonly bytes: number;
   private readonly whole: MemoryBudget | null;
   private held = 0;
-  private reserved = 0;
 
   /** `whole`: what it is a part of. */
   constructor(bytes: number, whole: MemoryBudget | null = null) {
@@ -28,22 +27,7 @@ export class MemoryBudget {
   }
 
   get free(): number {
-    const forBuffers = Math.max(
-      Math.min(LEAST_BUFFER_BYTES, this.bytes),
-      this.bytes - this.reserved,
-    );
-    return Math.min(forBuffers - this.held, this.whole?.free ?? Infinity);
-  }
-
-  /** Takes away what is no buffer and does not give way, such as a thread, until the answer is called;
-   * buffers keep the least that they need. */
-  reserve(bytes: number): () => void {
-    this.reserved += bytes;
-    const ofWhole = this.whole?.reserve(bytes);
-    return () => {
-      this.reserved -= bytes;
-      ofWhole?.();
-    };
+    return Math.min(this.bytes - this.held, this.whole?.free ?? Infinity);
   }
 
   /** Its buffers have `bytes` at most together, and less when the rest of the process is busy. */

@@ -97,17 +97,8 @@ export class SinkRunner {
   }
 
   private async attempt(signal: AbortSignal): Promise<void> {
-    const memory = this.memory();
-    const release = memory.reserve(this.options.connector.writerBytes ?? 0);
-    try {
-      await this.deliver(memory, signal);
-    } finally {
-      release();
-    }
-  }
-
-  private async deliver(memory: MemoryBudget, signal: AbortSignal): Promise<void> {
     const { work, connector, kafka } = this.options;
+    const memory = this.memory();
     const accounts = [memory.account(), memory.account(), memory.account()] as const;
     const [fetched, waiting, buffers] = accounts;
     const streams = this.gatedStreams();

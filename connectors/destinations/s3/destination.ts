@@ -3,7 +3,6 @@ import { streamLabel } from '../../../schemas/catalog/stream-id.ts';
 import type { Destination } from '../../spi/destination.ts';
 import { openAppendedFiles } from './appended-files.ts';
 import { check } from './check.ts';
-import { THREAD_BYTES } from './encoder.ts';
 import { dataKey, fileMark, ownerMark } from './object-key.ts';
 import { openStore } from './open-store.ts';
 import { readSettings } from './settings.ts';
@@ -40,7 +39,6 @@ export const destination: Destination = {
     const settings = readSettings(options.config);
     return S3Writer.open(options, settings, openStore(settings, options.signal));
   },
-  writerBytes: THREAD_BYTES,
   openAppended: openAppendedFiles,
   replays: true,
 

@@ -14,10 +14,6 @@ import type { RecordChunk, SpooledFile, SpoolSpec } from './spool-builder.ts';
  * collected; half of this is what the largest row group needs. */
 const THREAD_MEMORY = { maxOldGenerationSizeMb: 192, maxYoungGenerationSizeMb: 8 };
 
-/** By what a process is larger with the thread at work: its program, its heap, the buffers of a row
- * group. Measured: 237 MB where the same records took 192 to tables. */
-export const THREAD_BYTES = 45 * 1024 * 1024;
-
 /** What a spool was asked and has not answered. */
 interface Question {
   resolve(answer: never): void;

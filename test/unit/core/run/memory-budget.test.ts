@@ -48,19 +48,6 @@ describe('the memory of a process', () => {
     expect(whole.part(1).bytes).toBe(16 * MIB);
   });
 
-  it('gives what is reserved to no buffer, but leaves them the least', () => {
-    const MIB = 1024 * 1024;
-    const whole = new MemoryBudget(64 * MIB);
-    const part = whole.part(60 * MIB);
-    const first = part.reserve(45 * MIB);
-    expect([part.free, whole.free]).toEqual([16 * MIB, 19 * MIB]);
-    const second = whole.reserve(45 * MIB);
-    expect(whole.free).toBe(16 * MIB);
-    first();
-    second();
-    expect([part.free, whole.free]).toEqual([60 * MIB, 64 * MIB]);
-  });
-
   it('keeps to a limit of its own below what is free', () => {
     const account = new MemoryBudget(1000).account();
     expect(account.isFull(99, 100)).toBe(false);
