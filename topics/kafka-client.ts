@@ -1,3 +1,4 @@
+import { PipelineError } from '../core/errors/pipeline-error.ts';
 import type { BufferAccount } from '../core/run/memory-budget.ts';
 import { TopicAdmin } from './admin/topic-admin.ts';
 import { TopicReader } from './consume/topic-reader.ts';
@@ -74,8 +75,8 @@ export class KafkaClient {
    * that ended there would leave them out. Topics that do not exist are left out. */
   async endOffsets(topics: readonly string[]): Promise<Map<string, number>> {
     const ends = new Map<string, number>();
-    for (const topic of topics) {
-      if ((await this.admin.find(topic)) === null) continue;
+    for (const [topic, found] of await this.admin.findAll(topics)) {
+      if (found instanceof PipelineError) throw found;
       for (const { partition, high } of await this.admin.bounds(topic)) {
         ends.set(`${topic}:${partition}`, high);
       }

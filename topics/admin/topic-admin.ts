@@ -121,15 +121,13 @@ export class TopicAdmin {
 
   /** In the order asked. Rejects with KAFKA_TOPIC_GONE for one that does not exist. */
   async describe(topics: readonly string[]): Promise<TopicDescription[]> {
-    const metadata = await this.cluster.refresh(topics);
-    const byName = new Map(metadata.topics.map((topic) => [topic.topic, topic]));
+    const found = await this.findAll(topics);
     return topics.map((topic) => {
-      const found = byName.get(topic);
-      const errorCode = found?.errorCode ?? UNKNOWN_TOPIC_OR_PARTITION;
-      if (found === undefined || errorCode !== NONE) {
-        throw kafkaError(errorCode, `looking for topic ${topic}`, { topic });
-      }
-      return { topic, topicId: found.topicId, partitions: found.partitions };
+      const description =
+        found.get(topic) ??
+        kafkaError(UNKNOWN_TOPIC_OR_PARTITION, `looking for topic ${topic}`, { topic });
+      if (description instanceof PipelineError) throw description;
+      return description;
     });
   }
 

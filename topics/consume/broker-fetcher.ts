@@ -103,7 +103,6 @@ export class BrokerFetcher {
       const assignment = session.assignmentOf(fetched.topicId, fetched.partition);
       if (assignment !== undefined && !assignment.stopped) await this.take(assignment, fetched);
     }
-    session.answered();
   }
 
   private async take(assignment: Assignment, fetched: FetchedPartition): Promise<void> {

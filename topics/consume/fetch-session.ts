@@ -37,6 +37,8 @@ export class FetchSession {
   /** What the next request must say for the broker to read exactly these. It counts as told; `reset`
    * when it is not known to have arrived. */
   next(wanted: readonly Assignment[]): SessionStep {
+    // A broker without room for the session remembers nothing.
+    if (this.id === 0) this.reset();
     const changed = wanted.filter((assignment) => this.tell(assignment));
     return { id: this.id, epoch: this.epoch, changed, forgotten: this.forgetOthers(wanted) };
   }
@@ -76,11 +78,6 @@ export class FetchSession {
     this.id = answer.sessionId;
     this.epoch = this.epoch === MAX_EPOCH ? 1 : this.epoch + 1;
     return true;
-  }
-
-  /** After the answer was taken: a broker without room for the session remembers nothing. */
-  answered(): void {
-    if (this.id === 0) this.reset();
   }
 
   /** Begins anew; the id tells the broker which session that ends. */

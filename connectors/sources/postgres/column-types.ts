@@ -77,7 +77,7 @@ interface TypeRow {
 }
 
 /** Types below are the server's own. */
-const FIRST_USER_OID = 16_384;
+export const FIRST_USER_OID = 16_384;
 
 function nativeKey({ oid, mod }: { readonly oid: number; readonly mod: number }): string {
   return `${oid}/${mod}`;

@@ -1,12 +1,10 @@
 import type { RowCodec } from '../../capture/row-codec.ts';
 import type { CaptureState } from './capture-state.ts';
+import { FIRST_USER_OID } from './column-types.ts';
 import type { RelationMessage } from './pgoutput.ts';
 import type { StreamMark } from './position.ts';
 import type { SideSession } from './session.ts';
-import { askedUntil } from './visibility.ts';
-
-/** Types made by users may be renamed and changed; the catalog entries of their tables do not tell. */
-const FIRST_USER_OID = 16_384;
+import { askedUntil, SeenTransactions } from './visibility.ts';
 
 // Whatever readShapes reads of such a table is changed by a new version of one of these entries. ANALYZE
 // and VACUUM write theirs in place.
@@ -40,7 +38,7 @@ export class Definitions {
   private readonly sql: SideSession;
   private readonly state: CaptureState;
   private readonly compiled = new Map<number, Compiled>();
-  private snapshot: Snapshot | null = null;
+  private snapshot: SeenTransactions | null = null;
   private definitions = new Map<number, string>();
 
   constructor(sql: SideSession, state: CaptureState) {
@@ -54,7 +52,7 @@ export class Definitions {
     const oids = this.state.lanes.map(({ label }) => this.state.mark(label)?.oid ?? 0);
     await askedUntil(async () => {
       const rows = await this.sql.prepared('definitions', DEFINITIONS_SQL, [oids]);
-      this.snapshot = new Snapshot(String(rows[0]?.['snapshot']));
+      this.snapshot = new SeenTransactions(String(rows[0]?.['snapshot']));
       this.definitions = new Map(
         rows.flatMap(({ oid, definition }) =>
           oid === null ? [] : [[Number(oid), String(definition)] as const],
@@ -80,29 +78,12 @@ export class Definitions {
    * the next time. */
   note(message: RelationMessage, mark: StreamMark | undefined, codec: RowCodec): void {
     const definition = this.definitions.get(message.oid);
-    const ownTypes = message.columns.every(({ type }) => type < FIRST_USER_OID);
-    if (definition === undefined || !ownTypes) this.compiled.delete(message.oid);
+    // Users' types may be renamed and changed, which entries of their tables do not tell.
+    const hasUserTypes = message.columns.some(({ type }) => type >= FIRST_USER_OID);
+    if (definition === undefined || hasUserTypes) this.compiled.delete(message.oid);
     else {
       const text = JSON.stringify(message);
       this.compiled.set(message.oid, { message: text, definition, mark, codec });
     }
-  }
-}
-
-/** A snapshot as the server prints it: `xmin:xmax:xid,xid`, the last being those still running. */
-class Snapshot {
-  private readonly next: bigint;
-  private readonly running: ReadonlySet<bigint>;
-
-  constructor(text: string) {
-    const [, next = '0', running = ''] = text.split(':');
-    this.next = BigInt(next);
-    this.running = new Set(running === '' ? [] : running.split(',').map(BigInt));
-  }
-
-  /** `xid` is the lower half of an id within two billion of the newest. */
-  sees(xid: number): boolean {
-    const behind = BigInt.asIntN(32, this.next - BigInt(xid));
-    return behind > 0n && !this.running.has(this.next - behind);
   }
 }

@@ -25,3 +25,22 @@ export async function askedUntil<T>(ask: () => Promise<T | undefined>): Promise<
     await delay(VISIBLE_AGAIN_MS);
   }
 }
+
+/** The transactions that are over in a snapshot as the server prints it: `xmin:xmax:xid,xid`, the last being
+ * those still running. What `isOver` asks the server, for a snapshot that serves several. */
+export class SeenTransactions {
+  private readonly next: bigint;
+  private readonly running: ReadonlySet<bigint>;
+
+  constructor(text: string) {
+    const [, next = '0', running = ''] = text.split(':');
+    this.next = BigInt(next);
+    this.running = new Set(running === '' ? [] : running.split(',').map(BigInt));
+  }
+
+  /** `xid` is the lower half of an id within two billion of the newest. */
+  sees(xid: number): boolean {
+    const behind = BigInt.asIntN(32, this.next - BigInt(xid));
+    return behind > 0n && !this.running.has(this.next - behind);
+  }
+}

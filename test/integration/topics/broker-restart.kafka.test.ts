@@ -1,32 +1,19 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { KafkaClient } from '../../../topics/kafka-client.ts';
 import type { StoredPosition } from '../../../topics/positions/stored-position.ts';
 import type { TransactionRelay } from '../../../topics/produce/transaction-relay.ts';
-import { kafkaContext, type ServerContext } from '../../support/contexts.ts';
 import { arenaOf, recordsOf } from '../../support/record-arenas.ts';
+import { clientContext, type ClientContext } from './client-context.ts';
 
-let broker: ServerContext;
-let kafka: KafkaClient;
+let context: ClientContext;
+let kafka: ClientContext['kafka'];
+let openWriter: ClientContext['openWriter'];
 
 beforeAll(async () => {
-  broker = await kafkaContext();
-  kafka = new KafkaClient({
-    kafka: { brokers: [broker.url] },
-    topicPrefix: 'test',
-    schemaRegistryUrl: null,
-  });
+  context = await clientContext();
+  ({ kafka, openWriter } = context);
 });
 
-afterAll(async () => {
-  await kafka.close();
-  await broker[Symbol.asyncDispose]();
-});
-
-async function openWriter(sourceId: string): Promise<TransactionRelay> {
-  const writer = kafka.transactionWriter(`test.source.${sourceId}`);
-  await writer.open({ timeoutMs: 60_000 });
-  return writer;
-}
+afterAll(() => context[Symbol.asyncDispose]());
 
 /** Commits one numbered event together with its position. */
 async function commitEvent(
@@ -67,10 +54,11 @@ test('killed in the middle of transactions, nothing is lost, doubled or half don
         // Twice the broker dies while a transaction is open, once with only a part of it written.
         if (next === 20 && reopened === 0) {
           await writer.append([{ topic: 'events', partition: 0, arena: arenaOf([['k', '-1']]) }]);
-          await broker.kill();
-          restarting = broker.restart();
+          await context.broker.kill();
+          restarting = context.broker.restart();
         }
-        if (next === 40 && reopened === 1) restarting = broker.kill().then(() => broker.restart());
+        if (next === 40 && reopened === 1)
+          restarting = context.broker.kill().then(() => context.broker.restart());
         await commitEvent(writer, stored, next);
         next++;
       }

@@ -1,32 +1,18 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { KafkaClient } from '../../../topics/kafka-client.ts';
 import type { PositionState } from '../../../topics/positions/stored-position.ts';
-import type { TransactionRelay } from '../../../topics/produce/transaction-relay.ts';
-import { kafkaContext, type ServerContext } from '../../support/contexts.ts';
 import { arenaOf } from '../../support/record-arenas.ts';
+import { clientContext, type ClientContext } from './client-context.ts';
 
-let broker: ServerContext;
-let kafka: KafkaClient;
+let context: ClientContext;
+let kafka: ClientContext['kafka'];
+let openWriter: ClientContext['openWriter'];
 
 beforeAll(async () => {
-  broker = await kafkaContext();
-  kafka = new KafkaClient({
-    kafka: { brokers: [broker.url] },
-    topicPrefix: 'test',
-    schemaRegistryUrl: null,
-  });
+  context = await clientContext();
+  ({ kafka, openWriter } = context);
 });
 
-afterAll(async () => {
-  await kafka.close();
-  await broker[Symbol.asyncDispose]();
-});
-
-async function openWriter(sourceId: string): Promise<TransactionRelay> {
-  const writer = kafka.transactionWriter(`test.source.${sourceId}`);
-  await writer.open({ timeoutMs: 60_000 });
-  return writer;
-}
+afterAll(() => context[Symbol.asyncDispose]());
 
 function stateOf(position: string, streams: Record<string, object>): PositionState {
   return { position, epoch: 1, details: { slot: 'mine', streams } };
@@ -45,6 +31,9 @@ test('positions are each source its own, and only committed ones count', async (
   // Opening the same id ends what the older writer left, so that the end is decided.
   const successor = await openWriter('two');
   expect(await kafka.positions.read('two')).toEqual(stateOf('2', { 'public.t': { from: '1' } }));
+  const { topic, partition } = stored.part(stateOf('2', {}));
+  await successor.commit([{ topic, partition, arena: arenaOf([['two', '']]) }]);
+  expect(await kafka.positions.read('two')).toBeNull();
   await Promise.all([other, two, successor].map((writer) => writer.close()));
 });
 

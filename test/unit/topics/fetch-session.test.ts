@@ -92,7 +92,6 @@ describe('a fetch session', () => {
           for (const each of assignments) {
             expect(session.assignmentOf('id', each.partition)).toBe(each);
           }
-          session.answered();
         }
       }),
     );
